@@ -1,0 +1,47 @@
+"""CloudEvents 1.0, Kafka protocol binding, binary mode: attributes in `ce_*` headers, JSON in the value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Headers = tuple[tuple[str, bytes], ...]
+
+RECEIVED_TYPE = "io.mealtrail.received.v1"
+OUTCOME_TYPE = "io.mealtrail.outcome.v1"
+TICK_TYPE = "io.mealtrail.tick.v1"
+_CONTENT_TYPE = ("content-type", b"application/json")
+
+
+def cloudevent_headers(
+    *,
+    event_id: str,
+    event_type: str,
+    source: str,
+    subject: str | None,
+    time: str | None = None,
+    traceparent: str | None = None,
+) -> Headers:
+    """Headers of one record. `subject` is the order id, `time` RFC 3339; `traceparent` is carried through as it is."""
+    pairs = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", _header_text(event_id)),
+        ("ce_source", _header_text(source)),
+        ("ce_type", event_type.encode()),
+    ]
+    if subject is not None:
+        pairs.append(("ce_subject", _header_text(subject)))
+    if time is not None:
+        pairs.append(("ce_time", time.encode()))
+    pairs.append(_CONTENT_TYPE)
+    if traceparent is not None:
+        pairs.append(("traceparent", traceparent.encode("ascii", "ignore")))
+    return tuple(pairs)
+
+
+def header(headers: Sequence[tuple[str, bytes]], name: str) -> str | None:
+    """The first header of that name as text, or None."""
+    return next((value.decode("utf-8", "replace") for key, value in headers if key == name), None)
+
+
+def _header_text(value: str) -> bytes:
+    return value.encode("utf-8")

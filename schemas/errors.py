@@ -1,0 +1,226 @@
+"""Every error mealtrail raises on purpose, in one tree, each with a stable code.
+
+MealtrailError
+├── ConfigurationError          settings or set-up that cannot work; the process says so and ends
+│   ├── SettingsInvalid         one or more settings are wrong (all are listed)
+│   ├── AddressInUse            a port is taken
+│   ├── DataDirectoryLocked     another server owns the data directory
+│   ├── SchemaOutdated          the store's schema is not the one this release needs
+│   ├── TopicMisconfigured      a topic is missing or differs from what is configured
+│   └── PartitionSetInvalid     the log's number of partitions is not the remembered one
+├── RequestRefused              what a caller sent cannot be taken (carries the HTTP status)
+│   ├── MalformedEvent          400, with the fields that are wrong
+│   ├── NotAuthenticated        401, the public text never says why
+│   ├── NotAllowed              403, a valid credential without the scope
+│   ├── NotFound                404
+│   ├── BodyTooLarge            413
+│   ├── UnsupportedContentType  415
+│   └── RateLimited             429, with the seconds to wait
+├── Unavailable                 a part we stand on does not answer; may be tried again
+│   ├── LogUnavailable          the event log; a publish that ends so has an unknown outcome
+│   └── StoreUnavailable        the store
+├── RecordTooLarge              a record the event log can never store; a caller let it through
+├── PartitionLost               this worker no longer owns the partition (fence or group); stop quietly
+├── PartitionStopped            the partition must not go on until a person has looked
+│   ├── LogGap                  offsets are not contiguous, or lie outside the log
+│   ├── LogReplaced             the record before `next` is not the remembered one
+│   ├── RecordUnknown           a record kind or a stamp that this release does not know
+│   └── RecordUnappliable       a record whose decision fails
+├── DefinitionInvalid           a source or token as described cannot be made (all problems are listed)
+└── ConflictingName             a source or token of this name exists already
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MealtrailError(Exception):
+    """Base of all deliberate errors. `code` is stable and may be matched by machines."""
+
+    code: ClassVar[str] = "internal_error"
+
+
+class ConfigurationError(MealtrailError):
+    """Settings or set-up that cannot work. Retrying does not help; a person must change something."""
+
+    code = "configuration_error"
+
+
+class SettingsInvalid(ConfigurationError):
+    """One or more settings are wrong; the message lists all of them."""
+
+    code = "settings_invalid"
+
+
+class AddressInUse(ConfigurationError):
+    """A port is taken; the message names the setting that chooses it."""
+
+    code = "address_in_use"
+
+
+class DataDirectoryLocked(ConfigurationError):
+    """Another server owns the data directory."""
+
+    code = "data_directory_locked"
+
+
+class SchemaOutdated(ConfigurationError):
+    """The store's schema is older than this release needs; `mealtrail migrate` brings it up."""
+
+    code = "schema_outdated"
+
+
+class TopicMisconfigured(ConfigurationError):
+    """A topic is missing or its settings differ from the configured ones."""
+
+    code = "topic_misconfigured"
+
+
+class RequestRefused(MealtrailError):
+    """What a caller sent cannot be taken. `status` is the HTTP status, `detail` may be shown to the caller."""
+
+    code = "request_refused"
+    status: ClassVar[int] = 400
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class MalformedEvent(RequestRefused):
+    """The body is not what the format asks for. `errors` pairs each field with what is wrong with it."""
+
+    code = "malformed"
+
+    def __init__(self, detail: str, errors: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(detail)
+        self.errors = errors
+
+
+class NotAuthenticated(RequestRefused):
+    """Unknown source, bad or missing signature, old timestamp. `reason` is for the operator only."""
+
+    code = "unauthenticated"
+    status = 401
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("Authentication failed.")
+        self.reason = reason
+
+
+class NotAllowed(RequestRefused):
+    """The credential is valid but does not cover this call."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(RequestRefused):
+    """There is no such thing, or the caller may not see it: the two are never told apart."""
+
+    code = "not_found"
+    status = 404
+
+
+class BodyTooLarge(RequestRefused):
+    """The request body is over the cap."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class UnsupportedContentType(RequestRefused):
+    """The content type is none that the route takes."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class RateLimited(RequestRefused):
+    """The source sends faster than its limit. `retry_after` is in whole seconds, at least 1."""
+
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("Too many requests.")
+        self.retry_after = retry_after
+
+
+class Unavailable(MealtrailError):
+    """A part we stand on does not answer in time. May be tried again."""
+
+    code = "unavailable"
+
+
+class LogUnavailable(Unavailable):
+    """The event log does not answer. Raised by a publish it means *unknown*: the records may yet be stored."""
+
+    code = "log_unavailable"
+
+
+class StoreUnavailable(Unavailable):
+    """The store does not answer."""
+
+    code = "store_unavailable"
+
+
+class RecordTooLarge(MealtrailError):
+    """A record is over the event log's size limit. Trying again does not help; a limit at the door is missing."""
+
+    code = "record_too_large"
+
+
+class PartitionLost(MealtrailError):
+    """This worker no longer owns the partition: the fence did not match, or the group took it away."""
+
+    code = "partition_lost"
+
+
+class PartitionStopped(MealtrailError):
+    """The partition must not go on until a person has looked. The message says what to do."""
+
+    code = "partition_stopped"
+
+
+class LogGap(PartitionStopped):
+    """Offsets are not contiguous, or the wanted offset lies outside the log."""
+
+    code = "log_gap"
+
+
+class LogReplaced(PartitionStopped):
+    """The record before `next` is not the one that was applied: the topic was recreated or refilled."""
+
+    code = "log_replaced"
+
+
+class RecordUnknown(PartitionStopped):
+    """A record kind, a policy or a format version that this release does not know."""
+
+    code = "record_unknown"
+
+
+class RecordUnappliable(PartitionStopped):
+    """A record whose decision or rows fail. Carries partition and offset in its message."""
+
+    code = "record_unappliable"
+
+
+class PartitionSetInvalid(ConfigurationError):
+    """The log's number of partitions is not the one the store remembers."""
+
+    code = "partition_set_invalid"
+
+
+class DefinitionInvalid(MealtrailError):
+    """A source or a token as described cannot be made; the message lists all problems and holds no secret."""
+
+    code = "definition_invalid"
+
+
+class ConflictingName(MealtrailError):
+    """A source or a token of this name exists already."""
+
+    code = "conflicting_name"

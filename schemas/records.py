@@ -1,0 +1,106 @@
+"""What lies in the received log: an event with everything that its decision will need, stamped at the door.
+
+Consumers read no source table: a decision depends on the record and on state of the same partition, nothing else.
+Every record has an event id, control records (tick, operator) too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from schemas.canonical import content_digest
+from schemas.errors import RecordUnknown
+from schemas.events import AnyEvent, Event, OrderAmended, StatusEvent
+from schemas.statuses import Policy, Role
+
+DEFAULT_HOLD_MS = 24 * 3600 * 1000
+DEFAULT_SKEW_MS = 120 * 1000
+
+
+class SourceStamp(BaseModel):
+    """Who posted, as it was at that moment."""
+
+    model_config = ConfigDict(frozen=True)
+
+    uid: str
+    """Immutable; a source that is renamed or rotated keeps it."""
+    name: str
+    role: Role
+    parties: tuple[str, ...] | None
+    """The parties it speaks for; None is all of them."""
+    policy: Policy = Policy.FORWARD
+    hold_ms: int = DEFAULT_HOLD_MS
+    """How long its events wait for an order they may see; 0 rejects at once."""
+    skew_ms: int = DEFAULT_SKEW_MS
+    """How far its clock may be off when its late events are judged."""
+
+
+class _Applicable(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    event_id: str
+    workspace: str
+    order_id: str
+    source: SourceStamp
+    receipt_digest: str
+    salt: str
+    """Hex of 16 random bytes; erasable."""
+    payload: str | None = None
+    """Base64 of the request body as received, on the first event of a request."""
+    payload_digest: str
+    """Salted digest of that body, on all its events."""
+
+
+class EventRecord(_Applicable):
+    """An event from a source."""
+
+    kind: Literal["event"] = "event"
+    event: AnyEvent
+
+
+class OperatorRecord(_Applicable):
+    """A person's act, with the reason for it. The source's role is `operator`."""
+
+    kind: Literal["operator"] = "operator"
+    event: Annotated[StatusEvent | OrderAmended, Field(discriminator="type")]
+    actor: str
+    why: str
+
+
+class TickRecord(BaseModel):
+    """Makes the log's time pass on an idle partition, so that holds can end. Too many do no harm."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["tick"] = "tick"
+    event_id: str
+
+
+ApplicableRecord = EventRecord | OperatorRecord
+ReceivedRecord = Annotated[EventRecord | OperatorRecord | TickRecord, Field(discriminator="kind")]
+RECORD_ADAPTER: TypeAdapter[EventRecord | OperatorRecord | TickRecord] = TypeAdapter(ReceivedRecord)
+_RECORDS = RECORD_ADAPTER
+
+
+def dump_record(record: ApplicableRecord | TickRecord) -> bytes:
+    """The record's value in the log: JSON."""
+    return record.model_dump_json().encode()
+
+
+def load_record(value: bytes) -> ApplicableRecord | TickRecord:
+    """The record that a value holds. Raises RecordUnknown for a kind or shape this release does not know."""
+    try:
+        return _RECORDS.validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecordUnknown(f"the record is none that this release knows: {where}: {first['msg']}") from error
+
+
+def digest_event(event: Event) -> str:
+    """Digest of the event's own fields: a repeat has the same one, whatever else its request carried."""
+    fields: dict[str, Any] = orjson.loads(event.model_dump_json(exclude_defaults=True))
+    return content_digest({**fields, "type": getattr(event, "type", "")})
