@@ -1,0 +1,1 @@
+"""What the workers and the HTTP face both stand on: settings, logs, metrics, the event log, the store."""

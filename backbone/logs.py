@@ -1,0 +1,155 @@
+"""Logs: structlog for our own lines, the standard library's loggers of others routed through the same renderer.
+
+Lines go to standard error, as JSON when nobody is looking at a terminal. Three things hold by construction, whatever a
+call site passes:
+ - names that carry bodies, secrets or personal data never leave (`NEVER_LOGGED`), and bytes are never printed;
+ - an exception is rendered as its type and the places it went through. Its message is kept only where we wrote it
+   (MealtrailError) or the operating system did (OSError): others quote what a partner sent;
+ - a line that cannot be rendered is replaced, so logging never breaks a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Mapping, MutableMapping
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from structlog.typing import Processor
+
+from backbone.settings import Settings
+from schemas.errors import MealtrailError
+
+NEVER_LOGGED: frozenset[str] = frozenset(
+    {
+        "address", "attributes", "authorization", "body", "cancel_reason", "comment", "cookie", "customer", "details",
+        "headers", "name_of_customer", "password", "payload", "phone", "raw", "record", "salt", "secret", "secrets",
+        "signature", "token", "value", "webhook_signature",
+    }
+)  # fmt: skip
+"""Keys that are dropped from every line."""
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_FRAMES = 12
+_CAUSES = 5
+_QUIET = ("aiokafka", "aiosqlite", "alembic.runtime.migration", "asyncio", "sqlalchemy", "urllib3")
+
+
+def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
+    """Sets up all logging of this process; call once, from the composition root. May be repeated.
+
+    `stream` is standard error unless given. With log_format `auto` the console format is used on a terminal, JSON
+    anywhere else.
+    """
+    out = sys.stderr if stream is None else stream
+    console = settings.log_format == "console" or (settings.log_format == "auto" and out.isatty())
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        drop_sensitive,
+        render_exception,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else _render_json
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+    _route_standard_library(out, level, shared, renderer)
+
+
+def drop_sensitive(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor: takes out what must never be logged, one level of nesting included."""
+    for name in list(event):
+        if name.lower() in NEVER_LOGGED:
+            del event[name]
+            continue
+        value = event[name]
+        if type(value) in _PLAIN:  # nearly always; the rest is slower to look at
+            continue
+        if isinstance(value, bytes | bytearray | memoryview):
+            event[name] = f"<{len(value)} bytes>"
+        elif isinstance(value, Mapping):
+            event[name] = {k: v for k, v in value.items() if str(k).lower() not in NEVER_LOGGED}
+    return event
+
+
+def render_exception(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor: `exc_info` becomes `error` (see `describe`) and `error_at` (the frames, innermost last)."""
+    info = event.pop("exc_info", None)
+    if not info:
+        return event
+    if isinstance(info, BaseException):
+        error: BaseException | None = info
+    elif isinstance(info, tuple):
+        error = info[1]
+    else:
+        error = sys.exc_info()[1]
+    if error is None:
+        return event
+    event["error"] = describe(error)
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    event["error_at"] = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
+    return event
+
+
+def describe(error: BaseException) -> str:
+    """An exception and what it came from, in words that quote nothing a caller sent."""
+    parts: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(parts) < _CAUSES:
+        own = isinstance(seen, MealtrailError | OSError)
+        parts.append(f"{type(seen).__name__}: {seen}" if own else type(seen).__name__)
+        seen = seen.__cause__
+    return " <- ".join(parts)
+
+
+def _render_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # lone surrogates, numbers beyond 64 bits
+        return orjson.dumps({k: ascii(v) for k, v in event.items()}).decode()
+
+
+class _StandardLibraryHandler(logging.Handler):
+    """Renders records of the standard library's loggers as lines of ours."""
+
+    def __init__(self, out: TextIO, processors: list[Processor]) -> None:
+        super().__init__()
+        self._out = out
+        self._processors = processors
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one line; what fails inside goes to `handleError`, never to the caller."""
+        try:
+            event: Any = {"event": record.getMessage(), "logger": record.name}
+            if record.exc_info:
+                event["exc_info"] = record.exc_info
+            for process in self._processors:
+                event = process(None, record.levelname.lower(), event)
+            self._out.write(f"{event}\n")
+            self._out.flush()
+        except Exception:  # noqa: BLE001 - logging's own contract
+            self.handleError(record)
+
+
+def _route_standard_library(out: TextIO, level: int, shared: list[Processor], renderer: Processor) -> None:
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, _StandardLibraryHandler):
+            root.removeHandler(handler)
+    root.addHandler(_StandardLibraryHandler(out, [*shared, renderer]))
+    root.setLevel(level)
+    for name in _QUIET:  # their INFO lines are about themselves; DEBUG asks for all of it
+        logging.getLogger(name).setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+    logging.captureWarnings(capture=True)

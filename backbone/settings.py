@@ -1,0 +1,126 @@
+"""Settings from `MEALTRAIL_*` environment variables, read once by each process's composition root.
+
+All problems are reported at once, each with the name of its variable, and secrets never appear in text.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.errors import SettingsInvalid
+from schemas.topics import DEFAULT_PARTITIONS
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Everything a process can be told. With neither Kafka nor a database named, the embedded default runs."""
+
+    model_config = SettingsConfigDict(env_prefix="MEALTRAIL_", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    data_dir: Path = Field(Path("./var"), description="Where the embedded log, store and keys lie.")
+    host: str = Field("127.0.0.1", description="Address of the HTTP face.")
+    port: Port = Field(8080, description="Port of the HTTP face; 0 takes any and prints it.")
+    admin_host: str = Field("127.0.0.1", description="Address of metrics and health.")
+    admin_port: Port = Field(8081, description="Port of metrics and health; 0 takes any and prints it.")
+    public_url: str | None = Field(None, description="How callers reach us; Location headers start with it.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated."
+    )
+
+    kafka_bootstrap_servers: str | None = Field(None, description="host:port[,host:port…] of Apache Kafka.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_cafile: Path | None = Field(None, description="CA bundle; the system's when unset.")
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
+    kafka_allow_single_broker: bool = Field(
+        default=False, description="Accept replication below 3 and min.insync.replicas below 2."
+    )
+    kafka_session_timeout_ms: Annotated[int, Field(ge=1000, le=300_000)] = Field(
+        10_000, description="A consumer silent for this long loses its partitions."
+    )
+    topic_prefix: str = Field("", pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="Before every topic's name.")
+    consumer_group: str = Field("mealtrail", min_length=1, max_length=200)
+    partitions: Annotated[int, Field(ge=1, le=1000)] = Field(
+        DEFAULT_PARTITIONS, description="Partitions of every topic, fixed when the topics are made."
+    )
+    publish_timeout_ms: Annotated[int, Field(ge=100, le=60_000)] = Field(
+        3000, description="How long a webhook waits for the log before it is answered 503."
+    )
+    publish_window: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        4096, description="Records that may await the log's acknowledgement; beyond it 503 at once."
+    )
+
+    database_url: SecretStr | None = Field(None, description="postgresql+asyncpg://… of the runtime role.")
+    migrate_database_url: SecretStr | None = Field(
+        None, description="The same of the owner role, for `mealtrail migrate`; the runtime's when unset."
+    )
+    database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
+    store_timeout_ms: Annotated[int, Field(ge=200, le=60_000)] = Field(
+        3000,
+        description="PostgreSQL statement, lock and idle-in-transaction limit of consumers; below the session timeout.",
+    )
+
+    secret_keys: SecretStr | None = Field(
+        None, description="id:base64 of 32 bytes, comma-separated; the first encrypts. Embedded: made by itself."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(1000, description="Most records in one transaction.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
+    shutdown_timeout_ms: Annotated[int, Field(ge=0, le=300_000)] = 10_000
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        proxies = values.get("trusted_proxies")
+        if isinstance(proxies, str):
+            values = {**values, "trusted_proxies": tuple(p.strip() for p in proxies.split(",") if p.strip())}
+        return {name: value for name, value in values.items() if value != ""}
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        problems = []
+        if (self.kafka_bootstrap_servers is None) != (self.database_url is None):
+            problems.append(
+                "MEALTRAIL_KAFKA_BOOTSTRAP_SERVERS and MEALTRAIL_DATABASE_URL go together: set both, "
+                "or neither for the embedded default"
+            )
+        for name, url in (("DATABASE_URL", self.database_url), ("MIGRATE_DATABASE_URL", self.migrate_database_url)):
+            if url is not None and not url.get_secret_value().startswith("postgresql+asyncpg://"):
+                problems.append(f"MEALTRAIL_{name} must start with postgresql+asyncpg://")
+        if self.database_url is not None and self.secret_keys is None:
+            problems.append("MEALTRAIL_SECRET_KEYS is needed with MEALTRAIL_DATABASE_URL: id:base64 of 32 random bytes")
+        if self.store_timeout_ms >= self.kafka_session_timeout_ms:
+            problems.append("MEALTRAIL_STORE_TIMEOUT_MS must be below MEALTRAIL_KAFKA_SESSION_TIMEOUT_MS")
+        if self.kafka_security_protocol.startswith("SASL") and (
+            self.kafka_sasl_username is None or self.kafka_sasl_password is None
+        ):
+            problems.append("MEALTRAIL_KAFKA_SASL_USERNAME and MEALTRAIL_KAFKA_SASL_PASSWORD are needed with SASL")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the log and the store are SQLite files in the data directory."""
+        return self.kafka_bootstrap_servers is None
+
+
+def load_settings() -> Settings:
+    """Settings of this process's environment. Raises SettingsInvalid, naming every wrong variable at once."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False, include_context=False):
+            name = "_".join(str(part) for part in problem["loc"])
+            text = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"MEALTRAIL_{name.upper()}: {text}" if name else text)
+        raise SettingsInvalid("settings are wrong:\n  " + "\n  ".join(lines)) from error
