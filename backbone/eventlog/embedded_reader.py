@@ -1,0 +1,193 @@
+"""Reading the embedded log: a few threads with connections of their own, and waking up when something was appended.
+
+Appends of this process wake the readers of the partitions they touched at once. Those of another process (the command
+line works on the same files) are noticed by a poller, which asks SQLite whether anyone has changed the file
+(`PRAGMA data_version`) ten times a second, and only while somebody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from backbone.eventlog.embedded_file import open_for_reading, unpack_headers
+from backbone.eventlog.port import Bounds, LogRecord
+from schemas.errors import LogGap, LogUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Key = tuple[str, int]
+
+_THREADS = 4
+_POLL_EVERY = 0.1  # seconds
+_MOST_BYTES = 16 * 1024 * 1024  # in one read, so that many large records do not fill the memory
+
+_BOUNDS = """
+    SELECT p.topic, p.first_offset, p.next_offset FROM partitions p JOIN topics t ON t.id = p.topic
+    WHERE t.name = ? AND p.partition = ?
+"""
+_RECORDS = """
+    SELECT offset, append_ms, key, value, headers FROM records
+    WHERE topic = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?
+"""
+
+
+class EmbeddedReader:
+    """Reads and waits. Belongs to one event loop."""
+
+    def __init__(self, path: Path, *, busy_ms: int) -> None:
+        self._path = path
+        self._busy_ms = busy_ms
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="embedded-log-reader")
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._waiting: dict[Key, set[asyncio.Future[None]]] = {}
+        self._poller: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def records(self, wanted: Sequence[tuple[Key, int]], max_records: int) -> list[LogRecord]:
+        """Records of each partition from exactly the offset on, together at most `max_records`. Raises LogGap outside
+        the log, LogUnavailable.
+        """
+
+        def read(connection: sqlite3.Connection) -> list[LogRecord]:
+            found: list[LogRecord] = []
+            for key, offset in wanted:
+                if len(found) < max_records:
+                    found += _read(connection, key, offset, max_records - len(found))
+            return found
+
+        return await self._in_thread(read)
+
+    async def bounds(self, topic: str, partitions: Collection[int]) -> dict[int, Bounds]:
+        """Present bounds. Raises LogUnavailable, also when there is no such partition."""
+
+        def look_up(connection: sqlite3.Connection) -> dict[int, Bounds]:
+            return {number: Bounds(*_bounds(connection, (topic, number))[1:]) for number in partitions}
+
+        return await self._in_thread(look_up)
+
+    async def partition_counts(self) -> dict[str, int]:
+        """The topics there are, with their partitions. Raises LogUnavailable."""
+        return await self._in_thread(lambda c: dict(c.execute("SELECT name, partitions FROM topics").fetchall()))
+
+    @contextlib.contextmanager
+    def watch(self, keys: Sequence[Key]) -> Iterator[asyncio.Future[None]]:
+        """A future that resolves at the next append to one of the partitions, or any change from elsewhere. Taken
+        before reading, so that nothing slips in between.
+        """
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for key in keys:
+            self._waiting.setdefault(key, set()).add(changed)
+        if self._poller is None and not self._stopped:
+            self._poller = asyncio.create_task(self._poll(), name="embedded-log-poller")
+        try:
+            yield changed
+        finally:
+            changed.cancel()
+            for key in keys:
+                self._waiting[key].discard(changed)
+                if not self._waiting[key]:
+                    del self._waiting[key]
+
+    def notify(self, keys: Collection[Key]) -> None:
+        """Wakes those who watch one of these partitions."""
+        for key in keys:
+            for changed in self._waiting.get(key, ()):
+                if not changed.done():
+                    changed.set_result(None)
+
+    async def stop(self) -> None:
+        """Wakes everyone and closes the connections. May be repeated."""
+        self._stopped = True
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.wait([self._poller])
+            self._poller = None
+        self.notify(list(self._waiting))
+        await asyncio.to_thread(self._pool.shutdown)
+        while self._connections:
+            self._connections.pop().close()
+
+    async def _poll(self) -> None:
+        version: int | None = None
+        connection: sqlite3.Connection | None = None
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                if self._waiting:
+                    try:
+                        if connection is None:
+                            connection = await loop.run_in_executor(self._pool, self._open)
+                        seen = await loop.run_in_executor(self._pool, _data_version, connection)
+                        if seen != version:
+                            self.notify(list(self._waiting))
+                        version = seen
+                    except sqlite3.Error as error:
+                        log.warning("the embedded log %s cannot be watched, trying again: %s", self._path, error)
+                await asyncio.sleep(_POLL_EVERY)
+        finally:
+            self._poller = None
+
+    def _open(self) -> sqlite3.Connection:
+        connection = open_for_reading(self._path, busy_ms=self._busy_ms)
+        self._connections.append(connection)
+        return connection
+
+    async def _in_thread(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._stopped:
+            raise LogUnavailable("the event log is stopped")
+
+        def run() -> T:
+            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = self._open()
+            connection.execute("BEGIN")
+            try:
+                return query(connection)
+            finally:
+                connection.execute("ROLLBACK")
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"the embedded log {self._path} cannot be read: {error}") from error
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _bounds(connection: sqlite3.Connection, key: Key) -> tuple[int, int, int]:
+    found: tuple[int, int, int] | None = connection.execute(_BOUNDS, key).fetchone()
+    if found is None:
+        raise LogUnavailable(f"topic {key[0]} has no partition {key[1]}")
+    return found
+
+
+def _read(connection: sqlite3.Connection, key: Key, offset: int, max_records: int) -> list[LogRecord]:
+    topic, first, end = _bounds(connection, key)
+    if not first <= offset <= end:
+        raise LogGap(f"{key[0]}/{key[1]}: offset {offset} is outside the log, which holds {first} to {end}")
+    records: list[LogRecord] = []
+    size = 0
+    for found, append_ms, record_key, value, headers in connection.execute(
+        _RECORDS, (topic, key[1], offset, max_records)
+    ):
+        if found != offset + len(records):
+            raise LogGap(f"{key[0]}/{key[1]}: offset {offset + len(records)} is missing, {found} came")
+        records.append(LogRecord(key[1], found, append_ms, record_key, value, unpack_headers(headers)))
+        size += len(value)
+        if size > _MOST_BYTES:
+            break
+    if not records and offset < end:
+        raise LogGap(f"{key[0]}/{key[1]}: nothing lies between offsets {offset} and {end}")
+    return records

@@ -1,0 +1,107 @@
+"""What both logs share when they append: the bounded window, and the call that waits for its positions.
+
+An `Append` is one call of `EventLog.append`. Its records are stored a batch at a time; each stored record fills its
+place, and the call's future resolves when all are there, when one has failed, or when the publish limit is over. A
+call that was given up (limit, error, cancelled caller) is `abandoned`: records of it that have not left yet never do.
+
+The `PublishWindow` counts records (and bytes) from the moment they are taken until what became of them is known or
+their connection was abandoned, however long the callers have been gone. So memory stays bounded while the log is down
+and callers keep coming.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from backbone.eventlog.port import NewRecord, Position
+from schemas.errors import LogUnavailable, RecordTooLarge
+
+# What a record costs beside its own bytes: lengths, batch header and bookkeeping, generously.
+RECORD_OVERHEAD = 128
+
+
+def record_size(record: NewRecord) -> int:
+    """An upper bound, in bytes, of what a record takes in a batch."""
+    size = RECORD_OVERHEAD + len(record.value) + (len(record.key) if record.key is not None else 0)
+    for name, value in record.headers:
+        size += len(name) * 4 + len(value) + 10
+    return size
+
+
+class PublishWindow:
+    """Bounds the records and bytes that await the log. Not thread-safe: belongs to one event loop."""
+
+    def __init__(self, *, records: int, size: int, record_limit: int) -> None:
+        self._max_records = records
+        self._max_size = size
+        self._record_limit = record_limit
+        self.records = 0
+        self.size = 0
+
+    def take(self, records: Sequence[NewRecord]) -> list[int]:
+        """Counts the records in and returns their sizes.
+
+        A call larger than the whole window passes when nothing else waits, as it could never pass otherwise.
+        Raises LogUnavailable when the window is full, RecordTooLarge when a record can never be stored.
+        """
+        sizes = [record_size(record) for record in records]
+        if max(sizes) > self._record_limit:
+            raise RecordTooLarge(f"a record of {max(sizes)} bytes is over the log's limit of {self._record_limit}")
+        total = sum(sizes)
+        full = self.records + len(records) > self._max_records or self.size + total > self._max_size
+        if full and self.records:
+            raise LogUnavailable(
+                f"{self.records} records ({self.size} bytes) await the log already; "
+                f"the window holds {self._max_records} ({self._max_size} bytes)"
+            )
+        self.records += len(records)
+        self.size += total
+        return sizes
+
+    def give_back(self, size: int) -> None:
+        """Counts one record of that size out."""
+        self.records -= 1
+        self.size -= size
+
+
+class Append:
+    """One call of append: collects positions, ends by the publish limit at the latest."""
+
+    __slots__ = ("_limit", "_loop", "_missing", "_positions", "_timer", "abandoned", "future")
+
+    def __init__(self, count: int, limit: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._positions: list[Position | None] = [None] * count
+        self._missing = count
+        self._limit = limit
+        self.abandoned = False
+        self.future: asyncio.Future[None] = self._loop.create_future()
+        self._timer = self._loop.call_later(limit, self._expire)
+
+    def place(self, index: int, position: Position) -> None:
+        """The record at `index` is stored."""
+        self._positions[index] = position
+        self._missing -= 1
+        if self._missing == 0 and not self.future.done():
+            self.future.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """Some record's outcome is unknown: the call ends with the error (the first one counts)."""
+        self.abandoned = True
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def _expire(self) -> None:
+        self.fail(LogUnavailable(f"the log did not acknowledge within {self._limit:g} s; the outcome is unknown"))
+
+    async def result(self) -> list[Position]:
+        """Positions in the order given. Raises LogUnavailable; a cancelled wait abandons the call."""
+        try:
+            await self.future
+        except asyncio.CancelledError:
+            self.abandoned = True
+            raise
+        finally:
+            self._timer.cancel()
+        return [position for position in self._positions if position is not None]
