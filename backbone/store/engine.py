@@ -1,0 +1,234 @@
+"""The store: one SQLAlchemy engine, and everything in which PostgreSQL and SQLite differ for its callers.
+
+Transactions. SQLite has one writer at a time, and a transaction that reads before it writes fails at once when another
+wrote in between, whatever the busy timeout. So writers say so at the start (BEGIN IMMEDIATE) and stand in line in this
+process rather than in SQLite's sleeping retry; readers work on a snapshot (WAL) and disturb nobody. On PostgreSQL the
+two kinds are the same: READ COMMITTED.
+
+Outages. Nothing is asked of a connection before use: that would cost round trips on every transaction. The driver
+knows when the server has hung up, and such a connection is replaced as it is taken from the pool; one that is lost in
+use raises StoreUnavailable and takes the rest of the pool with it, so the next transaction starts on a new one. A
+server that hangs without hanging up is met by a limit on every command here, a little above the server's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from sqlalchemy import URL, Connection, Table, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from backbone.settings import Settings
+from backbone.store.outages import translate_outages, unavailable
+from schemas.errors import ConfigurationError, StoreUnavailable
+
+Dialect = Literal["postgresql", "sqlite"]
+Purpose = Literal["consumer", "service", "owner"]
+
+SERVICE_TIMEOUT_MS = 5000
+CONNECT_TIMEOUT_S = 3.0
+POOL_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 5.0
+COMMAND_GRACE_S = 1.0
+"""How much longer than the server's own statement timeout we wait for an answer."""
+SQLITE_BUSY_S = 5.0
+STORE_FILE = "store.db"
+
+_BEGIN_OPTION = "mealtrail_begin"
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # what was committed survives a loss of power
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA recursive_triggers = ON",  # REPLACE fires delete triggers
+    "PRAGMA cache_size = -16384",  # 16 MiB
+)
+
+
+class Store:
+    """One engine and what differs between the two databases. Belongs to one event loop; connects on first use.
+
+    All methods raise StoreUnavailable, with the driver's error as its cause, when the database cannot be reached, hangs
+    up, runs into a timeout, or has no connection left in the pool. Other database errors (IntegrityError and such) pass
+    as they are.
+    """
+
+    def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
+        self.engine = engine
+        self.dialect: Dialect = dialect
+        self._writing = engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        self._writer = asyncio.Lock() if dialect == "sqlite" else None
+        self._drivers: weakref.WeakSet[Any] = weakref.WeakSet()
+        translate_outages(engine)
+        if dialect == "sqlite":
+            event.listen(engine.sync_engine, "connect", _set_pragmas)
+            event.listen(engine.sync_engine, "begin", _emit_begin)
+        else:
+            event.listen(engine.sync_engine, "connect", self._remember_driver)
+            event.listen(engine.sync_engine, "checkout", _replace_closed)
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One transaction that may write: commits on normal exit, rolls back on any exception.
+
+        StoreUnavailable out of the commit is ambiguous: look whether it happened before doing it again. Not to be
+        nested: on SQLite the inner one would wait for the outer one until it gives up.
+        """
+        return self._transaction(self._writing, writes=True)
+
+    def reading(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One transaction that only reads. On SQLite all its statements see the same state, and no writer waits."""
+        return self._transaction(self.engine, writes=False)
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            if writes and self._writer is not None:
+                await self._stand_in_line(self._writer)
+                stack.callback(self._writer.release)
+            try:
+                connection = await stack.enter_async_context(engine.connect())
+            except (DBAPIError, PoolTimeout, OSError) as error:
+                # Whatever keeps us from connecting, a wrong password too: the store is not there for us.
+                raise unavailable(error) from error
+            transaction = await connection.begin()
+            try:
+                yield connection
+            except BaseException:
+                # An outage leaves nothing to undo: the server rolls back what it loses sight of.
+                with suppress(StoreUnavailable):
+                    await transaction.rollback()
+                raise
+            await transaction.commit()
+
+    async def _stand_in_line(self, writer: asyncio.Lock) -> None:
+        try:
+            async with asyncio.timeout(SQLITE_BUSY_S):
+                await writer.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable(f"the store is busy: no turn to write for {SQLITE_BUSY_S:g} s") from error
+
+    async def ping(self) -> None:
+        """Return when the database has answered a query. Raises StoreUnavailable."""
+        async with self.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close all connections, within about 5 s. May be repeated. Connections in use are lost to their users."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.engine.dispose()
+        except TimeoutError:
+            pass  # the server hangs; what is left is dropped below
+        finally:
+            for driver in list(self._drivers):
+                if not driver.is_closed():
+                    driver.terminate()
+
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that has ON CONFLICT, in this database's dialect."""
+        return postgresql.insert(table) if self.dialect == "postgresql" else sqlite.insert(table)
+
+    def _remember_driver(self, dbapi_connection: Any, _record: object) -> None:
+        self._drivers.add(dbapi_connection.driver_connection)
+
+
+def _set_pragmas(dbapi_connection: Any, _record: object) -> None:
+    cursor = dbapi_connection.cursor()
+    try:
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+    finally:
+        cursor.close()
+
+
+def _emit_begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, "BEGIN"))
+
+
+def _replace_closed(dbapi_connection: Any, _record: object, _fairy: object) -> None:
+    """Told before a pooled connection is handed out; the pool answers DisconnectionError with a new connection."""
+    if dbapi_connection.driver_connection.is_closed():
+        raise DisconnectionError("the server closed this connection while it was idle")
+
+
+def sqlite_store(path: Path) -> Store:
+    """The store in a SQLite file, which is made if absent; its directory must exist. Does no I/O."""
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(path)),
+        # isolation_level None: the driver begins nothing by itself, we do.
+        connect_args={"timeout": SQLITE_BUSY_S, "isolation_level": None},
+        pool_size=4,
+        max_overflow=4,
+        pool_timeout=POOL_TIMEOUT_S,
+        hide_parameters=True,
+    )
+    return Store(engine, "sqlite")
+
+
+def postgres_store(
+    url: str,
+    *,
+    server_settings: Mapping[str, str] = MappingProxyType({}),
+    pool_size: int = 10,
+    command_timeout_s: float | None = None,
+) -> Store:
+    """The store in PostgreSQL at `postgresql+asyncpg://…`. Does no I/O.
+
+    `server_settings` are set for each session. `command_timeout_s` bounds every command from this side.
+    """
+    settings = {
+        "application_name": "mealtrail",
+        "default_transaction_isolation": "read committed",
+        "jit": "off",  # compiling costs more than our short statements take
+        **server_settings,
+    }
+    engine = create_async_engine(
+        url,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_S,
+            "command_timeout": command_timeout_s,
+            "server_settings": settings,
+        },
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        hide_parameters=True,  # parameters are personal data and credentials
+    )
+    return Store(engine, "postgresql")
+
+
+def open_store(settings: Settings, *, purpose: Purpose) -> Store:
+    """The store that the settings name, for one purpose. Does no I/O; the data directory must exist when it is used.
+
+    consumer: the server ends statements, waits for locks and idle transactions after `store_timeout_ms`, so that a
+    frozen worker cannot block its successor. service: statements end after 5 s. owner: the role that owns the schema,
+    without limits.
+    """
+    if settings.embedded:
+        return sqlite_store(settings.data_dir / STORE_FILE)
+    url = settings.database_url
+    if purpose == "owner" and settings.migrate_database_url is not None:
+        url = settings.migrate_database_url
+    if url is None:
+        raise ConfigurationError("MEALTRAIL_DATABASE_URL is not set")
+    name = {"application_name": f"mealtrail-{purpose}"}
+    if purpose == "owner":
+        return postgres_store(url.get_secret_value(), server_settings=name, pool_size=2)
+    limit_ms = settings.store_timeout_ms if purpose == "consumer" else SERVICE_TIMEOUT_MS
+    limits = {"statement_timeout": str(limit_ms)}
+    if purpose == "consumer":
+        limits |= {"lock_timeout": str(limit_ms), "idle_in_transaction_session_timeout": str(limit_ms)}
+    return postgres_store(
+        url.get_secret_value(),
+        server_settings=name | limits,
+        pool_size=settings.database_pool_size,
+        command_timeout_s=limit_ms / 1000 + COMMAND_GRACE_S,
+    )

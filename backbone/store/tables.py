@@ -1,0 +1,318 @@
+"""The tables, the same on PostgreSQL and SQLite. Migrations make them; nothing creates them at run time.
+
+Every primary key starts with the workspace, except where a row belongs to a partition of the log and not to a tenant:
+the log's bookkeeping (`offsets`, `attempts`, `kept_settings`) and the `trail`, whose numbers and hashes run through the
+whole partition. Times are integers: `_ms` is log time in milliseconds,
+`_us` a sender's claim in microseconds; `_at` are wall-clock times of administration, in milliseconds, and no decision
+reads them. JSON is kept as text.
+
+Three classes of data lie apart, so that one can be erased while the others still verify:
+ - the trail and the bookkeeping around it: ids, statuses, digests, nothing personal;
+ - personal data: `order_details`, `event_payloads`, `held_events.record`, `dead_letters.record`;
+ - administration: sources, credentials (encrypted or hashed), tokens, refusals, acts.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _workspace() -> Column[str]:
+    return Column("workspace", Text, primary_key=True)
+
+
+offsets = Table(
+    "offsets",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),  # the fence: the offset the next transaction must start at
+    Column("watermark_ms", BigInteger, nullable=False),
+    Column("published", BigInteger, nullable=False),  # last trail seq the outcomes topic acknowledged
+    Column("last_event_id", Text),  # of the record at next - 1
+    Column("seq", BigInteger, nullable=False),  # head of the trail's chain
+    Column("hash", LargeBinary, nullable=False),
+)
+
+kept_settings = Table(
+    "kept_settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    _workspace(),
+    Column("order_id", Text, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("fulfilment", Text),
+    Column("restaurant", Text),
+    Column("courier", Text),
+    Column("marketplace", Text),
+    Column("former", Text, nullable=False),  # JSON {slot: [party, …]}: parties that were replaced
+    Column("epoch", Integer, nullable=False),  # counts changes by operators and amendments
+    Column("memory", Text, nullable=False),  # JSON: what later decisions need of earlier ones (consumers.order_state)
+    Column("announced_ms", BigInteger, nullable=False),
+    Column("placed_us", BigInteger),
+    Column("step_received_ms", BigInteger, nullable=False),  # log time of the event that brought the status
+    Column("step_occurred_us", BigInteger),
+    Column("parked", Boolean, nullable=False),
+    Index("ix_orders_workspace_announced_ms", "workspace", "announced_ms", "order_id"),
+)
+
+order_parties = Table(
+    "order_parties",
+    metadata,
+    _workspace(),
+    Column("slot", Text, primary_key=True),
+    Column("party", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("former", Boolean, nullable=False),
+    Column("announced_ms", BigInteger, nullable=False),
+    Index("ix_order_parties_listing", "workspace", "slot", "party", "announced_ms", "order_id"),
+    Index("ix_order_parties_workspace_order_id", "workspace", "order_id"),
+)
+
+order_external_ids = Table(
+    "order_external_ids",
+    metadata,
+    _workspace(),
+    Column("external_id", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Index("ix_order_external_ids_workspace_order_id", "workspace", "order_id"),
+)
+
+order_details = Table(
+    "order_details",
+    metadata,
+    _workspace(),
+    Column("order_id", Text, primary_key=True),
+    Column("details", Text, nullable=False),
+    Column("erased", Boolean, nullable=False),
+)
+
+trail = Table(
+    "trail",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("source_uid", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text),
+    Column("reported_status", Text),
+    Column("fact", Text),
+    Column("from_status", Text),
+    Column("to_status", Text),
+    Column("occurred_us", BigInteger),
+    Column("occurred_mark", Text),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("decided_ms", BigInteger, nullable=False),
+    Column("previous_received_ms", BigInteger),
+    Column("previous_occurred_us", BigInteger),
+    Column("inferred", Boolean, nullable=False),
+    Column("foreign", Boolean, nullable=False),
+    Column("restaurant", Text),
+    Column("courier", Text),
+    Column("marketplace", Text),
+    Column("fulfilment", Text),
+    Column("offset", BigInteger, nullable=False),
+    Column("payload_digest", Text, nullable=False),
+    Index("ix_trail_workspace_order_id", "workspace", "order_id", "seq"),
+)
+
+event_payloads = Table(
+    "event_payloads",
+    metadata,
+    _workspace(),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("order_id", Text, nullable=False),
+    Column("payload", LargeBinary),
+    Column("salt", Text),
+    Column("comment", Text),
+    Column("cancel_reason", Text),
+    Column("attributes", Text, nullable=False),  # JSON list
+    Index("ix_event_payloads_workspace_order_id", "workspace", "order_id"),
+)
+
+receipts = Table(
+    "receipts",
+    metadata,
+    _workspace(),
+    Column("digest", Text, primary_key=True),  # (source, order, event id) under the source's key: the dedup key
+    Column("order_id", Text, nullable=False),
+    Column("source_uid", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("first_offset", BigInteger, nullable=False),
+    Column("first_received_ms", BigInteger, nullable=False),
+    Column("last_offset", BigInteger, nullable=False),  # of the latest attempt
+    Column("content_digest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("verdict", Text),
+    Column("reason", Text),
+    Column("from_status", Text),
+    Column("to_status", Text),
+    Column("foreign", Boolean, nullable=False),
+    Column("epoch", Integer, nullable=False),  # the order's when the latest attempt ended
+    Column("repeats", Integer, nullable=False),
+    Column("decided_ms", BigInteger),
+)
+
+reused_event_ids = Table(
+    "reused_event_ids",
+    metadata,
+    _workspace(),
+    Column("digest", Text, primary_key=True),
+    Column("content_digest", Text, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("last_offset", BigInteger, nullable=False),  # of its latest repeat
+    Column("repeats", Integer, nullable=False),
+)
+
+held_events = Table(
+    "held_events",
+    metadata,
+    _workspace(),
+    Column("partition", Integer, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
+    Column("order_id", Text, nullable=False),
+    Column("source_uid", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("kind", Text, nullable=False),  # why it waits: foreign (or unknown); later strict, parked
+    Column("deadline_ms", BigInteger),  # None: waits without deadline (parked)
+    Column("received_ms", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Index("ix_held_events_partition_deadline_ms", "partition", "deadline_ms"),
+    Index("ix_held_events_workspace_order_id", "workspace", "order_id"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    _workspace(),
+    Column("partition", Integer, primary_key=True),
+    Column("in_hand_offset", BigInteger, primary_key=True),
+    Column("event_offset", BigInteger, primary_key=True),
+    Column("seq", BigInteger, nullable=False),  # counts per partition; the dead-letters topic's cursor
+    Column("order_id", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("record", LargeBinary),
+    UniqueConstraint("workspace", "partition", "seq"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    _workspace(),
+    Column("uid", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("parties", Text),  # JSON list; NULL is all
+    Column("policy", Text, nullable=False),
+    Column("hold_ms", BigInteger, nullable=False),
+    Column("skew_ms", BigInteger, nullable=False),
+    Column("rate", Integer, nullable=False),  # requests a second
+    Column("auth", Text, nullable=False),  # standard-webhooks | bearer
+    Column("url", Text),
+    Column("receipt_key", LargeBinary, nullable=False),  # encrypted
+    Column("receipt_key_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    UniqueConstraint("workspace", "name"),
+)
+
+source_credentials = Table(
+    "source_credentials",
+    metadata,
+    _workspace(),
+    Column("source_uid", Text, primary_key=True),
+    Column("credential_id", Text, primary_key=True),
+    Column("secret", LargeBinary),  # encrypted; for signatures
+    Column("key_id", Text),
+    Column("token_hash", Text),  # for bearer tokens
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    UniqueConstraint("token_hash"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    _workspace(),
+    Column("name", Text, primary_key=True),
+    Column("token_hash", Text, nullable=False),
+    Column("scope", Text, nullable=False),  # read | write | admin
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    UniqueConstraint("token_hash"),
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    _workspace(),
+    Column("source", Text, primary_key=True),  # a known source's name, or '?': bounded by what exists
+    Column("reason", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+    Column("last_remote", Text),
+)
+
+admin_acts = Table(
+    "admin_acts",
+    metadata,
+    _workspace(),
+    Column("act_id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # JSON, no secrets
+)
+
+APPEND_ONLY: tuple[Table, ...] = (trail, admin_acts)
+"""The runtime role may INSERT and SELECT here, nothing more; triggers refuse the rest to everybody."""

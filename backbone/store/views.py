@@ -1,0 +1,109 @@
+"""What readings answer with, and whose eyes they look through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists
+
+from backbone.store.tables import order_parties
+from schemas.statuses import Role
+
+_SLOTS = {Role.RESTAURANT: "restaurant", Role.COURIER: "courier", Role.MARKETPLACE: "marketplace"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Who is looking. A source sees the orders whose slot of its role names one of its parties, now or formerly.
+
+    `parties` None is every order. `source_uid` is None for those who see every source's receipts.
+    """
+
+    role: Role | None
+    parties: tuple[str, ...] | None
+    source_uid: str | None
+
+    @property
+    def slot(self) -> str | None:
+        """The party slot that decides; None when every order is seen."""
+        return None if self.role is None or self.parties is None else _SLOTS.get(self.role)
+
+    def covers(self, workspace: str, order_id: Any) -> ColumnElement[bool] | None:
+        """The condition that an order (a column or a value) is seen; None when every order is."""
+        if self.slot is None:
+            return None
+        # An alias: the statement around may go over the same table for another party.
+        party = order_parties.alias().c
+        return exists().where(
+            party.workspace == workspace,
+            party.slot == self.slot,
+            party.party.in_(self.parties or ()),
+            party.order_id == order_id,
+        )
+
+
+SEES_ALL = Sight(None, None, None)
+"""Access tokens, platforms and operators."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderView:
+    """An order as it stands. `_ms` are log time, `placed_us` is the announcer's claim."""
+
+    order_id: str
+    status: str
+    updated_ms: int
+    """Log time of the event that brought the status."""
+    restaurant: str | None
+    courier: str | None
+    marketplace: str | None
+    fulfilment: str | None
+    details: dict[str, Any]
+    placed_us: int | None
+    announced_ms: int
+    external_ids: tuple[str, ...]
+    former: dict[str, list[str]]
+    """Parties that were replaced, by slot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrailEntry:
+    """One row of an order's history, with the words that came with it. An inferred step has no words of its own."""
+
+    partition: int
+    seq: int
+    verdict: str
+    reason: str | None
+    reported_status: str | None
+    fact: str | None
+    from_status: str | None
+    to_status: str | None
+    event_id: str
+    event_type: str
+    source: str
+    role: str
+    occurred_us: int | None
+    occurred_mark: str | None
+    received_ms: int
+    decided_ms: int
+    inferred: bool
+    comment: str | None
+    cancel_reason: str | None
+    hash: str
+    """Hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptView:
+    """What became of a callback. While it is pending and never seen before, only its id is known."""
+
+    receipt_id: str
+    state: str
+    event_id: str | None = None
+    order_id: str | None = None
+    source_uid: str | None = None
+    verdict: str | None = None
+    reason: str | None = None
+    from_status: str | None = None
+    to_status: str | None = None

@@ -1,0 +1,110 @@
+"""Orders and trails written straight into a store, with true hashes, for tests of what reads them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backbone.store.engine import Store
+from backbone.store.tables import offsets, order_details, order_external_ids, order_parties, orders, trail
+from schemas.canonical import GENESIS
+from schemas.outcomes import TrailRow, hash_row
+
+DAY_ONE_MS = 1_800_000_000_000
+
+
+def trail_row(partition: int, seq: int, **fields: Any) -> TrailRow:
+    """A row that moves order `o1` to COOKING, with the given fields instead of the usual ones."""
+    usual: dict[str, Any] = {
+        "partition": partition,
+        "seq": seq,
+        "workspace": "default",
+        "order_id": "o1",
+        "event_id": f"e{seq}",
+        "event_type": "status",
+        "source": "kitchen",
+        "source_uid": "k1",
+        "role": "restaurant",
+        "verdict": "applied",
+        "reason": None,
+        "reported_status": "COOKING",
+        "fact": None,
+        "from_status": "NEW",
+        "to_status": "COOKING",
+        "occurred_us": (DAY_ONE_MS + seq) * 1000 + 7,
+        "occurred_mark": None,
+        "received_ms": DAY_ONE_MS + seq,
+        "decided_ms": DAY_ONE_MS + seq,
+        "previous_received_ms": None,
+        "previous_occurred_us": None,
+        "inferred": False,
+        "foreign": False,
+        "restaurant": "r1",
+        "courier": None,
+        "marketplace": None,
+        "fulfilment": None,
+        "offset": seq - 1,
+        "payload_digest": "0" * 64,
+    }
+    return TrailRow(**(usual | fields))
+
+
+async def write_trail(store: Store, rows: Sequence[TrailRow]) -> None:
+    """Write the rows of one partition from its chain's start, and the offsets row that remembers the head."""
+    head = GENESIS
+    values = []
+    for row in rows:
+        head = hash_row(head, row)
+        values.append({**asdict(row), "hash": head})
+    async with store.transaction() as connection:
+        await connection.execute(trail.insert(), values)
+        await write_offsets(connection, rows[-1].partition, rows[-1].offset + 1, seq=rows[-1].seq, head=head)
+
+
+async def write_offsets(
+    connection: AsyncConnection, partition: int, following: int, *, seq: int = 0, head: bytes = GENESIS
+) -> None:
+    """Write a partition's offsets row: everything before offset `following` is applied."""
+    await connection.execute(
+        offsets.insert().values(
+            partition=partition, next=following, watermark_ms=DAY_ONE_MS, published=0, seq=seq, hash=head
+        )
+    )
+
+
+async def write_order(
+    store: Store,
+    order_id: str,
+    announced_ms: int = DAY_ONE_MS,
+    *,
+    parties: Mapping[str, str] | None = None,
+    former: Mapping[str, Sequence[str]] | None = None,
+    external_ids: Sequence[str] = (),
+    details: str | None = None,
+    **fields: Any,
+) -> None:
+    """Write an order as the applier leaves it; `former` names replaced parties by slot."""
+    parties, former = parties or {}, former or {}
+    usual: dict[str, Any] = {
+        "partition": 0,
+        "status": "COOKING",
+        "former": "{}",
+        "epoch": 0,
+        "memory": "{}",
+        "announced_ms": announced_ms,
+        "step_received_ms": announced_ms + 5,
+        "parked": False,
+    }
+    key = {"workspace": "default", "order_id": order_id}
+    named = [(slot, party, False) for slot, party in parties.items()]
+    named += [(slot, party, True) for slot, replaced in former.items() for party in replaced]
+    async with store.transaction() as connection:
+        await connection.execute(orders.insert().values(key | usual | dict(parties) | fields))
+        for slot, party, is_former in named:
+            row = key | {"slot": slot, "party": party, "former": is_former, "announced_ms": announced_ms}
+            await connection.execute(order_parties.insert().values(row))
+        for external_id in external_ids:
+            await connection.execute(order_external_ids.insert().values(key | {"external_id": external_id}))
+        if details is not None:
+            await connection.execute(order_details.insert().values(key | {"details": details, "erased": False}))
