@@ -1,0 +1,151 @@
+"""How a decision changes an order, and which steps enter the trail.
+
+`follow` takes the order, the situation and the decision, and returns the order after it with the steps: one step an
+applied status (those passed over are inferred), none when nothing moved. Details are not kept here: they are personal
+data and decide nothing (`consumers.fold` merges them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from consumers.lifecycle.machine import correct, walk
+from consumers.lifecycle.state import RANK, OrderState, Passer, Situation, Undone
+from consumers.lifecycle.table import Decision
+from schemas.events import PARTY_SLOTS, OrderAmended, OrderPlaced, StatusEvent
+from schemas.statuses import FULL_CHAIN, OrderStatus, Role
+from schemas.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One status entered. `inferred`: passed over, no webhook of its own."""
+
+    from_status: OrderStatus | None
+    to_status: OrderStatus
+    inferred: bool
+
+
+def follow(s: Situation, decision: Decision) -> tuple[OrderState | None, tuple[Step, ...]]:
+    """The order after the decision and the steps it took. Pure; the same order object when nothing changed."""
+    order = s.order
+    if decision.verdict is Verdict.APPLIED and order is None:
+        return announce(s), (Step(None, OrderStatus.NEW, inferred=False),)
+    if order is None or decision.verdict in (None, Verdict.REJECTED, Verdict.DUPLICATE):
+        return order, ()
+    steps: tuple[Step, ...] = ()
+    if decision.verdict is Verdict.APPLIED and isinstance(s.event, StatusEvent):
+        order, steps = _move(order, s, s.event.status)
+    elif isinstance(s.event, OrderAmended):
+        order = _amend(order, s.event)
+    elif s.announces and s.source.role is not Role.OPERATOR:
+        order = _fill(order, s)
+    return _remember_report(order, s), steps
+
+
+def announce(s: Situation) -> OrderState:
+    """The order as its announcement makes it."""
+    offered = _offered(s)
+    return OrderState(
+        workspace=s.workspace,
+        order_id=s.order_id,
+        status=OrderStatus.NEW,
+        fulfilment=s.event.fulfilment if isinstance(s.event, OrderPlaced) else None,
+        parties=offered,
+        announced_ms=s.received_ms,
+        placed_us=s.event.occurred_us,
+        step_received_ms=s.received_ms,
+        step_occurred_us=s.occurred_us,
+        reported={OrderStatus.NEW: (s.source.uid,)},
+    )
+
+
+def _offered(s: Situation) -> dict[str, str]:
+    """The parties an announcement names; a marketplace that announces is the order's marketplace."""
+    named_now = s.event.parties if isinstance(s.event, OrderPlaced) else {}
+    offered: dict[str, str] = {str(slot): party for slot, party in named_now.items()}
+    if s.source.role is Role.MARKETPLACE:
+        own, named = s.source.parties, offered.get("marketplace")
+        if named is None or (own is not None and named not in own):
+            offered["marketplace"] = own[0] if own else s.source.name
+    return offered
+
+
+def _fill(order: OrderState, s: Situation) -> OrderState:
+    """An announcement of a known order fills what is missing; a replaced party's fills nothing."""
+    if not order.names(s.source):
+        return order
+    offered = _offered(s)
+    missing = {slot: party for slot, party in offered.items() if slot not in order.parties}
+    fulfilment = s.event.fulfilment if isinstance(s.event, OrderPlaced) else None
+    if not missing and (order.fulfilment is not None or fulfilment is None):
+        return order
+    return replace(_name_parties(order, {**missing}), fulfilment=order.fulfilment or fulfilment)
+
+
+def _amend(order: OrderState, event: OrderAmended) -> OrderState:
+    amended = _name_parties(order, {str(slot): party for slot, party in event.parties.items()})
+    return replace(amended, fulfilment=event.fulfilment or order.fulfilment, epoch=order.epoch + 1)
+
+
+def _name_parties(order: OrderState, named: dict[str, str | None]) -> OrderState:
+    """Parties named anew; those replaced become former ones, one that comes back is former no more."""
+    parties, former = dict(order.parties), dict(order.former)
+    for slot in PARTY_SLOTS:
+        if slot not in named or named[slot] == parties.get(slot):
+            continue
+        old, new = parties.pop(slot, None), named[slot]
+        gone = [party for party in former.get(slot, ()) if party not in (old, new)]
+        if old is not None:
+            gone.append(old)
+        if new is not None:
+            parties[slot] = new
+        former[slot] = tuple(gone)
+    return replace(order, parties=parties, former={slot: gone for slot, gone in former.items() if gone})
+
+
+def _move(order: OrderState, s: Situation, target: OrderStatus) -> tuple[OrderState, tuple[Step, ...]]:
+    passer = Passer(s.offset, s.received_ms, s.source.uid, s.occurred_us)
+    if s.source.role is Role.OPERATOR:
+        correct(order.status, target, order.fulfilment)
+        steps: tuple[Step, ...] = (Step(order.status, target, inferred=False),)
+    else:
+        path = walk(order.status, target, order.fulfilment)
+        steps = tuple(
+            Step(here, there, inferred=there is not target)
+            for here, there in zip((order.status, *path), path, strict=False)
+        )
+    moved = replace(order, status=target, step_received_ms=s.received_ms, step_occurred_us=s.occurred_us)
+    if s.source.role is Role.OPERATOR:
+        moved = replace(moved, epoch=order.epoch + 1, undone=_undone(order, target, Undone(s.offset, s.received_ms)))
+    if target is OrderStatus.CANCELLED:
+        return replace(moved, cancellation=passer, status_before_cancellation=order.status), steps
+    reached = order.status_before_cancellation if order.status is OrderStatus.CANCELLED else order.status
+    start = RANK[reached] if reached is not None else 0
+    passers = {status: by for status, by in order.passers.items() if RANK[status] < RANK[target]}
+    for status in FULL_CHAIN[start : RANK[target]]:
+        passers[status] = passer
+    return replace(moved, passers=passers, cancellation=None, status_before_cancellation=None), steps
+
+
+def _undone(order: OrderState, target: OrderStatus, by: Undone) -> dict[OrderStatus, Undone]:
+    """The statuses an operator's move takes back: those beyond its target that had been reached."""
+    reached = order.status
+    undone = dict(order.undone)
+    if reached is OrderStatus.CANCELLED:
+        undone[OrderStatus.CANCELLED] = by
+        reached = order.status_before_cancellation or OrderStatus.NEW
+    if target is not OrderStatus.CANCELLED:
+        for status in FULL_CHAIN[RANK[target] + 1 : RANK[reached] + 1]:
+            undone[status] = by
+    return undone
+
+
+def _remember_report(order: OrderState, s: Situation) -> OrderState:
+    """Which source has reported which status; row 9 asks for it when an event has no time."""
+    if not isinstance(s.event, StatusEvent):
+        return order
+    known = order.reported.get(s.event.status, ())
+    if s.source.uid in known:
+        return order
+    return replace(order, reported={**order.reported, s.event.status: (*known, s.source.uid)})

@@ -1,0 +1,132 @@
+"""What an order remembers between events, and the situation that one decision is made in.
+
+All of it comes from records of the order's own partition: no clock, no cache, no count from elsewhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from schemas.events import AnyEvent, OrderPlaced, StatusEvent
+from schemas.records import SourceStamp
+from schemas.statuses import FULL_CHAIN, Fulfilment, OrderStatus, Role
+from schemas.times import is_plausible
+from schemas.verdicts import Reason, ReceiptState, Verdict
+
+RANK: dict[OrderStatus, int] = {status: rank for rank, status in enumerate(FULL_CHAIN)}
+
+SLOT_OF: dict[Role, str] = {
+    Role.RESTAURANT: "restaurant",
+    Role.COURIER: "courier",
+    Role.MARKETPLACE: "marketplace",
+}
+"""The slot of an order in which a role's party is named; platform and operator have none and are never foreign."""
+
+
+class Passer(NamedTuple):
+    """The event that moved an order past a status (or cancelled it)."""
+
+    offset: int
+    log_ms: int
+    source_uid: str
+    occurred_us: int | None  # only if plausible
+
+
+class Undone(NamedTuple):
+    """The operator's move that took a status back."""
+
+    offset: int
+    log_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderState:
+    """One order as decisions see it."""
+
+    workspace: str
+    order_id: str
+    status: OrderStatus
+    fulfilment: Fulfilment | None = None
+    parties: dict[str, str] = field(default_factory=dict)
+    former: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    epoch: int = 0
+    """Counts changes by operators and amendments; a rejection may be tried again once it has grown."""
+    passers: dict[OrderStatus, Passer] = field(default_factory=dict)
+    cancellation: Passer | None = None
+    status_before_cancellation: OrderStatus | None = None
+    undone: dict[OrderStatus, Undone] = field(default_factory=dict)
+    reported: dict[OrderStatus, tuple[str, ...]] = field(default_factory=dict)
+    """Which sources have reported which status; refused attempts do not count."""
+    announced_ms: int
+    placed_us: int | None = None
+    step_received_ms: int
+    step_occurred_us: int | None = None
+
+    def names(self, source: SourceStamp) -> bool:
+        """Whether a current party of the order is one the source speaks for."""
+        return self._among(source, (self.parties.get(SLOT_OF.get(source.role, "")),))
+
+    def named_formerly(self, source: SourceStamp) -> bool:
+        """Whether a replaced party of the order is one the source speaks for."""
+        return self._among(source, self.former.get(SLOT_OF.get(source.role, ""), ()))
+
+    @staticmethod
+    def _among(source: SourceStamp, parties: tuple[str | None, ...]) -> bool:
+        if source.role not in SLOT_OF or source.parties is None:
+            return True
+        return any(party in source.parties for party in parties)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """How the last attempt with the same source, order and event id stands."""
+
+    content_digest: str
+    state: ReceiptState
+    verdict: Verdict | None
+    reason: Reason | None
+    epoch: int
+    first_offset: int
+    reused: frozenset[str] = frozenset()
+    """Digests of other contents that came under the same event id and were rejected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything one decision looks at."""
+
+    workspace: str
+    order_id: str
+    event: AnyEvent
+    source: SourceStamp
+    order: OrderState | None
+    offset: int
+    received_ms: int
+    first_offset: int
+    """Where this event was logged first; an earlier offset than its own when this is a new attempt."""
+    content_digest: str = ""
+    attempt: Attempt | None = None
+    """None for an event never seen, and when a held event is decided again."""
+    may_wait: bool = True
+    """False at the hold's deadline, with a hold length of 0, and when the source holds too many events."""
+
+    @property
+    def occurred_us(self) -> int | None:
+        """The sender's time if it may be believed, else None."""
+        us = self.event.occurred_us
+        if us is None or self.event.occurred_mark is not None or not is_plausible(us, self.received_ms):
+            return None
+        return us
+
+    @property
+    def announces(self) -> bool:
+        """Whether the event tells of a new order. NEW from someone who may announce is an announcement too."""
+        if isinstance(self.event, StatusEvent):
+            return self.event.status is OrderStatus.NEW and self.source.role is not Role.OPERATOR
+        return isinstance(self.event, OrderPlaced)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the order is unknown or names no party of the source, now or formerly."""
+        return self.order is None or not (self.order.names(self.source) or self.order.named_formerly(self.source))

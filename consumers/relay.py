@@ -1,0 +1,101 @@
+"""The trail, published: one outcome record a row, to the same partition number of the outcomes topic.
+
+The relay of a partition runs inside the partition's owner and publishes what is committed, always from the row after
+the last acknowledged one and with one batch in flight. A publish whose answer is lost is sent again as it was, so the
+topic may hold a row twice, never one before its predecessors: a reader that drops what it has seen (`partition`, `seq`)
+reads every row once and in order. How far the relay came rides in the next fenced update (`offsets.published`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+
+import orjson
+import structlog
+from sqlalchemy import select
+
+from backbone.eventlog.port import EventLog, NewRecord
+from backbone.metrics import Metrics
+from backbone.store.engine import Store
+from backbone.store.tables import trail
+from consumers.patience import patiently
+from schemas.cloudevents import OUTCOME_TYPE, cloudevent_headers
+from schemas.identifiers import record_key
+from schemas.outcomes import TrailRow, outcome_document
+from schemas.times import rfc3339_millis
+
+_log = structlog.get_logger("mealtrail.relay")
+_COLUMNS = [trail.c[field.name] for field in fields(TrailRow)]
+BATCH_ROWS = 500
+
+
+class Relay:
+    """Publishes one partition's trail. `published` is the last seq the topic has acknowledged to this owner."""
+
+    def __init__(
+        self, *, log: EventLog, topic: str, store: Store, metrics: Metrics, partition: int, published: int
+    ) -> None:
+        self._log = log
+        self._topic = topic
+        self._store = store
+        self._metrics = metrics
+        self._partition = partition
+        self.published = published
+        self._head = published
+        self._more = asyncio.Event()
+
+    def committed(self, seq: int) -> None:
+        """Rows up to `seq` are in the store. Returns at once."""
+        self._head = max(self._head, seq)
+        self._metrics.relay_lag.labels(str(self._partition)).set(self._head - self.published)
+        self._more.set()
+
+    async def run(self) -> None:
+        """Publishes until cancelled; waits out outages of the log and of the store."""
+        while True:
+            self._more.clear()
+            if self.published >= self._head:
+                await self._more.wait()
+                continue
+            await patiently(self.publish_next, doing="publish outcomes", partition=self._partition)
+
+    async def drain(self) -> None:
+        """Publishes what is committed, once through, without waiting out outages. The caller bounds it."""
+        while self.published < self._head:
+            await self.publish_next()
+
+    async def publish_next(self) -> None:
+        """Publishes the next rows. Raises LogUnavailable (then some may be in the topic) or StoreUnavailable."""
+        async with self._store.reading() as connection:
+            rows = (
+                await connection.execute(
+                    select(*_COLUMNS, trail.c.hash)
+                    .where(trail.c.partition == self._partition, trail.c.seq > self.published)
+                    .order_by(trail.c.seq)
+                    .limit(BATCH_ROWS)
+                )
+            ).fetchall()
+        if not rows:
+            self._head = self.published
+            return
+        batch = [(TrailRow(**dict(zip(TrailRow.__slots__, row[:-1], strict=True))), bytes(row[-1])) for row in rows]
+        await self._log.append(self._topic, [outcome_record(row, row_hash) for row, row_hash in batch])
+        self.published = batch[-1][0].seq
+        self._metrics.relay_lag.labels(str(self._partition)).set(max(0, self._head - self.published))
+
+
+def outcome_record(row: TrailRow, row_hash: bytes) -> NewRecord:
+    """A trail row as it is published. Its CloudEvents id is `partition-seq`, the same however often it is sent."""
+    return NewRecord(
+        partition=row.partition,
+        key=record_key(row.workspace, row.order_id),
+        value=orjson.dumps(outcome_document(row, row_hash)),
+        headers=cloudevent_headers(
+            event_id=f"{row.partition}-{row.seq}",
+            event_type=OUTCOME_TYPE,
+            source=f"/workspaces/{row.workspace}",
+            subject=row.order_id,
+            time=rfc3339_millis(row.decided_ms),
+        ),
+    )
