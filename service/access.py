@@ -1,0 +1,103 @@
+"""Bearer tokens: who reads, and how much they see.
+
+An access token (`mealtrail token add`) sees everything; every scope may read. A source's own token sees the orders that
+name its parties. Tokens are looked up by their SHA-256, so comparing takes the same time whatever was sent, and every
+failure is the same 401.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from backbone.store.readings import SEES_ALL, Sight
+from backbone.store.secrets import hash_token
+from backbone.store.sources import Source
+from backbone.store.tokens import AccessToken
+from schemas.errors import NotAllowed, NotAuthenticated
+from schemas.statuses import Role
+from service.credentials import AccessTokenCache, SourceCache
+from service.dialects.bearer import bearer_token
+from service.ingress.rate_limit import RateLimiter
+from service.ingress.refusals import UNKNOWN_SOURCE, RefusalRecorder, Why
+from service.request_notes import notes_of
+
+_SEES_ALL_ROLES = frozenset({Role.PLATFORM, Role.OPERATOR})
+
+
+def sight_of(source: Source) -> Sight:
+    """What a source may read: everything for platform and operator, else orders that name its parties."""
+    if source.role in _SEES_ALL_ROLES:
+        return SEES_ALL
+    return Sight(source.role, source.parties, source.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who stands behind a bearer token; exactly one of the two is set."""
+
+    source: Source | None
+    token: AccessToken | None
+
+
+class Access:
+    """Turns the bearer token of a request into a caller."""
+
+    def __init__(
+        self,
+        sources: SourceCache,
+        tokens: AccessTokenCache,
+        *,
+        limiter: RateLimiter,
+        refusals: RefusalRecorder,
+    ) -> None:
+        self._sources = sources
+        self._tokens = tokens
+        self._limiter = limiter
+        self._refusals = refusals
+
+    async def caller(self, request: web.Request) -> Caller:
+        """The caller of this request. Raises NotAuthenticated, always with the same public text."""
+        token = bearer_token(request.headers)
+        notes = notes_of(request)
+        token_hash = hash_token(token or "")
+        caller = self._find(token_hash)
+        if caller is None:
+            await asyncio.gather(self._sources.refresh_after_miss(), self._tokens.refresh_after_miss())
+            self._sources.check_loaded()
+            self._tokens.check_loaded()
+            caller = self._find(token_hash)
+        if caller is None:
+            why = Why.MISSING_TOKEN if token is None else Why.BAD_TOKEN
+            self._refusals.record(UNKNOWN_SOURCE, why, notes.remote)
+            raise NotAuthenticated(why)
+        if caller.source is not None:
+            notes.source = caller.source.name
+        return caller
+
+    def _find(self, token_hash: str) -> Caller | None:
+        source = self._sources.by_token(token_hash)
+        if source is not None:
+            return Caller(source, None)
+        token = self._tokens.by_hash(token_hash)
+        return None if token is None else Caller(None, token)
+
+    async def sight(self, request: web.Request) -> Sight:
+        """What the caller may read. Raises NotAuthenticated, RateLimited.
+
+        A source's reads have a bucket of their own, so that polling never takes the room of its webhooks.
+        """
+        caller = await self.caller(request)
+        if caller.source is None:
+            return SEES_ALL
+        self._limiter.take(f"read:{caller.source.uid}", caller.source.rate)
+        return sight_of(caller.source)
+
+    async def speaking_source(self, request: web.Request) -> Source:
+        """The source that a bearer token speaks for. Raises NotAuthenticated, NotAllowed for an access token."""
+        caller = await self.caller(request)
+        if caller.source is None:
+            raise NotAllowed("An access token does not speak for a source; send a source's own token.")
+        return caller.source

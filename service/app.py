@@ -1,0 +1,201 @@
+"""The composition root of the HTTP face: parts in, a served application out.
+
+Nothing below reads the environment or makes a part for itself. Who starts a process opens the log and the store, calls
+`make_parts`, then `start_face`; what is started here is stopped by `Face.stop`, what was handed in stays the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from backbone.admin import add_health_routes, build_admin
+from backbone.clocks import SYSTEM_CLOCK, Clock
+from backbone.eventlog.port import EventLog
+from backbone.health import Check, Health
+from backbone.listening import Listener, listen
+from backbone.metrics import Metrics
+from backbone.settings import Settings
+from backbone.store.engine import Store
+from backbone.store.readings import Readings
+from backbone.store.secrets import SecretBox
+from backbone.store.sources import SourceRepository
+from backbone.store.tokens import TokenRepository
+from schemas.topics import RECEIVED
+from service.access import Access
+from service.credentials import AccessTokenCache, SourceCache
+from service.edge import edge
+from service.ingress.announcements import Announcements
+from service.ingress.body import BODY_CAP, BodyBudget, expect_body
+from service.ingress.door import Door
+from service.ingress.publishing import Publisher
+from service.ingress.rate_limit import RateLimiter
+from service.ingress.refusals import RefusalRecorder
+from service.ingress.webhooks import Webhooks
+from service.queries.changes import Changes
+from service.queries.reads import Reads
+from service.queries.watcher import ChangeWatcher
+from service.readiness import ingress_checks
+from service.remotes import remote_reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the HTTP face is made of."""
+
+    settings: Settings
+    log: EventLog
+    readings: Readings
+    source_cache: SourceCache
+    token_cache: AccessTokenCache
+    refusals: RefusalRecorder
+    metrics: Metrics
+    clock: Clock
+    checks: tuple[Check, ...]
+
+
+PARTS = web.AppKey("parts", Parts)
+WATCHER = web.AppKey("watcher", ChangeWatcher)
+
+
+def make_parts(
+    settings: Settings,
+    log: EventLog,
+    store: Store,
+    box: SecretBox,
+    *,
+    metrics: Metrics,
+    clock: Clock = SYSTEM_CLOCK,
+    checks: Sequence[Check] = (),
+) -> Parts:
+    """Parts on an opened log and store. `checks` are more parts of readiness, such as a process's own consumers."""
+    repository = SourceRepository(store, box, now_ms=clock.now_ms)
+    source_cache = SourceCache(repository, clock.monotonic)
+    token_cache = AccessTokenCache(TokenRepository(store, now_ms=clock.now_ms), clock.monotonic)
+    metrics.unresolved.set_function(lambda: float(getattr(log, "unresolved", 0)))
+    metrics.sources_loaded_age.set_function(lambda: clock.monotonic() - source_cache.loaded_at)
+    return Parts(
+        settings=settings,
+        log=log,
+        readings=Readings(store),
+        source_cache=source_cache,
+        token_cache=token_cache,
+        refusals=RefusalRecorder(repository, clock.now_ms),
+        metrics=metrics,
+        clock=clock,
+        checks=(*ingress_checks(settings, log, store, source_cache, token_cache), *checks),
+    )
+
+
+def build_app(parts: Parts) -> web.Application:
+    """The application of the public port. Raises SettingsInvalid for trusted proxies that are no addresses."""
+    settings, clock = parts.settings, parts.clock
+    read_remote = remote_reader(settings.trusted_proxies)
+    app = web.Application(middlewares=[edge(parts.metrics, clock, read_remote)], client_max_size=BODY_CAP)
+    limiter = RateLimiter(clock.monotonic)
+    access = Access(parts.source_cache, parts.token_cache, limiter=limiter, refusals=parts.refusals)
+    door = Door(
+        parts.source_cache,
+        limiter=limiter,
+        refusals=parts.refusals,
+        budget=BodyBudget(),
+        clock=clock,
+        metrics=parts.metrics,
+    )
+    publisher = Publisher(
+        parts.log,
+        topic=settings.topic_prefix + RECEIVED,
+        partitions=settings.partitions,
+        public_url=settings.public_url,
+        metrics=parts.metrics,
+        monotonic=clock.monotonic,
+    )
+    watcher = ChangeWatcher(parts.readings.heads, parts.metrics)
+    announcements = Announcements(door, access, publisher)
+    reads = Reads(parts.readings, access, partitions=settings.partitions)
+    changes = Changes(parts.readings, access, watcher, clock.monotonic)
+    route = app.router
+    route.add_post("/v1/webhooks/{source}", Webhooks(door, publisher).post, expect_handler=expect_body)
+    route.add_post("/v1/orders", announcements.post, expect_handler=expect_body)
+    route.add_patch("/v1/orders/{order_id}", announcements.patch, expect_handler=expect_body)
+    route.add_get("/v1/orders", reads.orders, expect_handler=expect_body)
+    route.add_get("/v1/orders/{order_id}", reads.order, expect_handler=expect_body)
+    route.add_get("/v1/orders/{order_id}/history", reads.history, expect_handler=expect_body)
+    route.add_get("/v1/receipts/{receipt_id}", reads.receipt, expect_handler=expect_body)
+    route.add_get("/v1/changes", changes.get, expect_handler=expect_body)
+    add_health_routes(app, Health(parts.checks, monotonic=clock.monotonic))
+    app[PARTS] = parts
+    app[WATCHER] = watcher
+    app.cleanup_ctx.append(_running)
+    app.on_shutdown.append(_wake_readers)
+    return app
+
+
+def build_admin_app(parts: Parts, checks: Sequence[Check] = ()) -> web.Application:
+    """The application of the admin port: metrics and health, with the checks of `parts` and perhaps more."""
+    health = Health((*parts.checks, *checks), monotonic=parts.clock.monotonic)
+    read_remote = remote_reader(parts.settings.trusted_proxies)
+    return build_admin(parts.metrics, health, middlewares=[edge(parts.metrics, parts.clock, read_remote)])
+
+
+async def _running(app: web.Application) -> AsyncIterator[None]:
+    """Caches and the refusals' writer live as long as the application."""
+    parts = app[PARTS]
+    await parts.source_cache.start()
+    await parts.token_cache.start()
+    await parts.refusals.start()
+    yield
+    await parts.refusals.stop()
+    await parts.token_cache.stop()
+    await parts.source_cache.stop()
+
+
+async def _wake_readers(app: web.Application) -> None:
+    await app[WATCHER].stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """The HTTP face while it is served; the addresses are the real ones where port 0 was asked for."""
+
+    public: Listener
+    admin: Listener | None
+
+    async def stop(self) -> None:
+        """Stops accepting, lets requests in hand end within the shutdown time-out, then the admin port."""
+        await self.public.stop()
+        if self.admin is not None:
+            await self.admin.stop()
+
+
+async def start_face(parts: Parts, *, reuse_port: bool = False, admin: bool = True) -> Face:
+    """Serves both ports by the settings. With `reuse_port` several processes share the public port (all must ask for
+    it); only one of them should serve the admin port. Raises AddressInUse naming the setting, ConfigurationError.
+    """
+    settings = parts.settings
+    timeout_s = settings.shutdown_timeout_ms / 1000
+    admin_listener: Listener | None = None
+    if admin:
+        admin_listener = await listen(
+            build_admin_app(parts),
+            host=settings.admin_host,
+            port=settings.admin_port,
+            setting="MEALTRAIL_ADMIN_",
+            shutdown_timeout_s=timeout_s,
+        )
+    try:
+        public = await listen(
+            build_app(parts),
+            host=settings.host,
+            port=settings.port,
+            setting="MEALTRAIL_",
+            shutdown_timeout_s=timeout_s,
+            reuse_port=reuse_port,
+        )
+    except BaseException:
+        if admin_listener is not None:
+            await admin_listener.stop()
+        raise
+    return Face(public, admin_listener)

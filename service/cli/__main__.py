@@ -1,0 +1,5 @@
+"""`python -m service.cli`: the same as `mealtrail`."""
+
+from service.cli.entry import main
+
+main()

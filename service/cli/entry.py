@@ -1,0 +1,79 @@
+"""The root of the command line, and the one place where errors become words and exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from schemas.errors import MealtrailError
+from service.cli.audit import audit_app
+from service.cli.consume import consume
+from service.cli.exits import EXIT_CODES_HELP, ExitCode, report_error
+from service.cli.invocation import PROGRAM
+from service.cli.migrate import migrate
+from service.cli.orders import orders_app
+from service.cli.output import print_line
+from service.cli.schema_files import schemas_app
+from service.cli.send import send
+from service.cli.serve import serve
+from service.cli.sources import sources_app
+from service.cli.startup import own_version
+from service.cli.tokens import tokens_app
+from service.cli.up import up
+
+app = typer.Typer(
+    name=PROGRAM,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,  # it would print local variables, and those hold secrets
+    epilog=EXIT_CODES_HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print_line(f"{PROGRAM} {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Takes order-status webhooks, keeps each one before it answers, applies it exactly once, and proves it.
+
+    Settings are MEALTRAIL_* variables. With --json a command prints exactly one JSON document on standard output;
+    logs and errors go to standard error.
+    """
+
+
+app.command()(up)
+app.command()(serve)
+app.command()(consume)
+app.command()(migrate)
+app.add_typer(sources_app, name="source")
+app.add_typer(tokens_app, name="token")
+app.command()(send)
+app.add_typer(orders_app, name="order")
+app.add_typer(audit_app, name="audit")
+app.add_typer(schemas_app, name="schemas")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command line (of this process unless given) and ends with its exit code: always raises SystemExit."""
+    try:
+        app(args=arguments, prog_name=PROGRAM)
+    except MealtrailError as error:
+        sys.exit(report_error(error))
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception:  # noqa: BLE001 - the end of the line: a fault of ours has a code of its own, never 1
+        traceback.print_exc()
+        sys.exit(ExitCode.INTERNAL)

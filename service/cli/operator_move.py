@@ -1,0 +1,105 @@
+"""A person's correction of an order, as a record in the event log: there is no other door.
+
+The act is written to the audit trail of administration first: should the log not answer, an attempt without effect is
+on record rather than an effect without its author.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass
+
+from backbone.clocks import SYSTEM_CLOCK
+from backbone.eventlog.opening import open_event_log
+from backbone.eventlog.partitioner import partition_of
+from backbone.eventlog.port import NewRecord, Position
+from backbone.store.acts import record_act
+from backbone.store.readings import SEES_ALL, Readings, ReceiptView
+from schemas.canonical import payload_digest
+from schemas.cloudevents import RECEIVED_TYPE, cloudevent_headers
+from schemas.errors import NotFound
+from schemas.events import StatusEvent
+from schemas.identifiers import DEFAULT_WORKSPACE, ReceiptId, record_key
+from schemas.records import OperatorRecord, SourceStamp, dump_record
+from schemas.statuses import OrderStatus, Role
+from schemas.times import TimeMark
+from schemas.topics import RECEIVED
+from schemas.verdicts import ReceiptState
+from service.cli.parts import Parts, known_partitions
+
+_POLL_S = 0.1
+_SALT_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The record in the log, and its receipt as far as it came."""
+
+    event_id: str
+    receipt_id: str
+    receipt: ReceiptView | None
+
+
+async def move_order(parts: Parts, order_id: str, status: OrderStatus, *, why: str, actor: str, wait_s: float) -> Moved:
+    """Asks for the move and waits at most `wait_s` seconds for its verdict.
+
+    Raises NotFound for an unknown order, PartitionSetInvalid, LogUnavailable (the move may be in the log all the same),
+    StoreUnavailable. Each call is an event of its own; one that finds the order there already ends as `repeated`.
+    """
+    readings = Readings(parts.store)
+    if await readings.order(order_id, SEES_ALL) is None:
+        raise NotFound(f"there is no order {order_id!r}")
+    partitions = await known_partitions(parts.store, parts.settings)
+    record = operator_record(order_id, status, why=why, actor=actor)
+    async with parts.store.transaction() as connection:
+        await record_act(
+            connection,
+            workspace=record.workspace,
+            at=SYSTEM_CLOCK.now_ms(),
+            actor=actor,
+            act="order.move",
+            subject=order_id,
+            detail={"status": status.value, "why": why, "event_id": record.event_id},
+        )
+    position = await _append(parts, record, partitions)
+    receipt_id = ReceiptId(position.partition, position.offset, record.receipt_digest)
+    give_up = time.monotonic() + wait_s
+    while True:
+        receipt = await readings.receipt(receipt_id, SEES_ALL)
+        settled = receipt is not None and receipt.state == ReceiptState.FINAL
+        if settled or time.monotonic() > give_up:
+            return Moved(record.event_id, str(receipt_id), receipt)
+        await asyncio.sleep(_POLL_S)
+
+
+def operator_record(order_id: str, status: OrderStatus, *, why: str, actor: str) -> OperatorRecord:
+    """The record of a person's move. Ids, salt and receipt digest are random: nothing repeats it."""
+    salt = secrets.token_bytes(_SALT_BYTES)
+    return OperatorRecord(
+        event_id=f"operator-{secrets.token_hex(16)}",
+        workspace=DEFAULT_WORKSPACE,
+        order_id=order_id,
+        source=SourceStamp(uid="operator", name=actor, role=Role.OPERATOR, parties=None, hold_ms=0, skew_ms=0),
+        receipt_digest=secrets.token_hex(16),
+        salt=salt.hex(),
+        payload_digest=payload_digest(salt, b""),
+        event=StatusEvent(status=status, occurred_mark=TimeMark.MISSING),
+        actor=actor,
+        why=why,
+    )
+
+
+async def _append(parts: Parts, record: OperatorRecord, partitions: int) -> Position:
+    key = record_key(record.workspace, record.order_id)
+    headers = cloudevent_headers(
+        event_id=record.event_id, event_type=RECEIVED_TYPE, source="/operator", subject=record.order_id
+    )
+    log = open_event_log(parts.settings)
+    try:
+        await log.start()
+        new = NewRecord(partition_of(key, partitions), key, dump_record(record), headers)
+        return (await log.append(parts.settings.topic_prefix + RECEIVED, [new]))[0]
+    finally:
+        await log.stop()

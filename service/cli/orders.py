@@ -1,0 +1,98 @@
+"""`mealtrail order …`: an order's history for people, and a person's correction."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from backbone.store.readings import SEES_ALL, Readings
+from schemas.errors import NotFound, Unavailable
+from schemas.identifiers import normalise_id
+from schemas.statuses import OrderStatus
+from service.cli.exits import ExitCode
+from service.cli.operator_move import Moved, move_order
+from service.cli.options import AsJson, seconds_option
+from service.cli.output import print_document, print_line, stdout_console
+from service.cli.parts import command_settings, login_user, open_parts
+from service.cli.send import describe_receipt
+from service.cli.timeline import print_timeline
+from service.queries.rendering import order_document, receipt_document, trail_document
+
+orders_app = typer.Typer(help="Look at an order, or correct it.", no_args_is_help=True)
+
+OrderId = Annotated[str, typer.Argument(metavar="ID")]
+
+
+@orders_app.command("show")
+def show_order(order_id: OrderId, as_json: AsJson = False) -> None:
+    """Show an order and all that happened to it, oldest first."""
+    wanted = _checked(order_id)
+
+    async def run() -> dict[str, Any]:
+        async with open_parts(command_settings()) as parts:
+            readings = Readings(parts.store)
+            order = await readings.order(wanted, SEES_ALL)
+            if order is None:
+                raise NotFound(f"there is no order {wanted!r}")
+            history = await readings.history(wanted, SEES_ALL) or []
+            return {**order_document(order), "items": [trail_document(entry) for entry in history]}
+
+    document = asyncio.run(run())
+    if as_json:
+        print_document(document)
+    else:
+        print_timeline(stdout_console(), document, document["items"])
+
+
+@orders_app.command("move")
+def move(
+    order_id: OrderId,
+    status: Annotated[OrderStatus, typer.Argument(case_sensitive=False)],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with your name in the audit trail.")],
+    wait: Annotated[
+        float, typer.Option("--wait", parser=seconds_option, metavar="SECONDS", help="Wait so long for the verdict.")
+    ] = 10.0,
+    as_json: AsJson = False,
+) -> None:
+    """Move an order by hand: any status of its chain, backward and out of CANCELLED too.
+
+    The move goes through the event log like everything else, and a consumer must be running to apply it. Exits 0 when
+    it was applied, 1 when it was rejected, 4 when no verdict came in time (it stays in the log and will be applied).
+    """
+    wanted = _checked(order_id)
+    why = reason.strip()
+    if not 1 <= len(why) <= 500:
+        raise typer.BadParameter("a reason has 1 to 500 characters", param_hint="--reason")
+
+    async def run() -> Moved:
+        async with open_parts(command_settings()) as parts:
+            return await move_order(parts, wanted, status, why=why, actor=login_user(), wait_s=wait)
+
+    moved = asyncio.run(run())
+    document = {
+        "order_id": wanted,
+        "event_id": moved.event_id,
+        "receipt_id": moved.receipt_id,
+        "receipt": None if moved.receipt is None else receipt_document(moved.receipt, moved.receipt_id),
+    }
+    receipt = document["receipt"]
+    if as_json:
+        print_document(document)
+    elif isinstance(receipt, dict):
+        print_line(f"{wanted}  {describe_receipt(receipt)}")
+    if not isinstance(receipt, dict) or receipt["state"] != "final":
+        raise Unavailable(
+            f"the move of {wanted} is in the log, but no verdict came within {wait:g} s: is a consumer running? "
+            "It will be applied then; there is no need to repeat it"
+        )
+    if receipt["verdict"] == "rejected":
+        raise typer.Exit(ExitCode.NEGATIVE)
+
+
+def _checked(order_id: str) -> str:
+    try:
+        return normalise_id(order_id)
+    except ValueError as error:
+        raise typer.BadParameter(f"the order id {error}", param_hint="ID") from error

@@ -1,0 +1,265 @@
+"""`mealtrail source …`: who may post, as what, and with which credential."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from backbone.store.sources import NewSource, Refusal, Source
+from schemas.records import DEFAULT_HOLD_MS, DEFAULT_SKEW_MS
+from schemas.statuses import Policy, Role
+from schemas.times import rfc3339_millis
+from service.cli.options import AsJson, duration_option, read_secret
+from service.cli.output import print_document, print_line, print_table
+from service.cli.parts import command_settings, login_user, open_parts
+from service.dialects.registry import DIALECTS
+
+_GRACE_MS = 24 * 3600 * 1000
+
+sources_app = typer.Typer(help="Partners' credentials: add, list, rotate, disable, refusals.", no_args_is_help=True)
+
+SourceName = Annotated[str, typer.Argument(metavar="NAME")]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--secret-file", metavar="F", help="A secret that the partner issued, from a file; - is standard input."
+    ),
+]
+
+
+class SourceRole(StrEnum):
+    """The roles that a source may have; operators act by command line."""
+
+    RESTAURANT = Role.RESTAURANT.value
+    COURIER = Role.COURIER.value
+    MARKETPLACE = Role.MARKETPLACE.value
+    PLATFORM = Role.PLATFORM.value
+
+
+class AuthScheme(StrEnum):
+    """How a source proves who it is."""
+
+    STANDARD_WEBHOOKS = "standard-webhooks"
+    BEARER = "bearer"
+
+
+@sources_app.command("add")
+def add_source(  # noqa: PLR0917 - one parameter an option
+    name: SourceName,
+    role: Annotated[SourceRole, typer.Option("--role", help="What it is to an order.")],
+    party: Annotated[
+        list[str] | None,
+        typer.Option("--party", metavar="ID", help="A party it speaks for; several times; none = all."),
+    ] = None,
+    dialect: Annotated[str, typer.Option("--dialect", help="The format of its bodies.")] = "native",
+    auth: Annotated[AuthScheme, typer.Option("--auth", help="How it proves itself.")] = AuthScheme.STANDARD_WEBHOOKS,
+    policy: Annotated[
+        Policy, typer.Option("--policy", help="What skipped steps mean; strict comes with a later release.")
+    ] = Policy.FORWARD,
+    hold: Annotated[
+        int,
+        typer.Option(
+            "--hold",
+            parser=duration_option,
+            metavar="DURATION",
+            show_default="24h",
+            help="How long events of unknown orders wait; 0 rejects at once.",
+        ),
+    ] = DEFAULT_HOLD_MS,
+    skew: Annotated[
+        int,
+        typer.Option(
+            "--skew",
+            parser=duration_option,
+            metavar="DURATION",
+            show_default="2m",
+            help="How far its clock may be off.",
+        ),
+    ] = DEFAULT_SKEW_MS,
+    rate: Annotated[int, typer.Option("--rate", min=1, help="Requests a second.")] = 1000,
+    secret_file: SecretFile = None,
+    url: Annotated[str | None, typer.Option("--url", help="Our URL, for signatures that cover it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a source and print its secret or token, once."""
+    if dialect not in DIALECTS:
+        raise typer.BadParameter(f"known dialects: {', '.join(sorted(DIALECTS))}", param_hint="--dialect")
+    new = NewSource(
+        name=name,
+        role=Role(role.value),
+        parties=tuple(party) if party else None,
+        dialect=dialect,
+        auth=auth.value,
+        policy=policy,
+        hold_ms=hold,
+        skew_ms=skew,
+        rate=rate,
+        url=url,
+        secret=None if secret_file is None else read_secret(secret_file),
+    )
+
+    async def run() -> tuple[Source, str]:
+        async with open_parts(command_settings(), make=True) as parts:
+            return await parts.sources().add(new, actor=login_user())
+
+    source, secret = asyncio.run(run())
+    _show_credential(source, secret, as_json=as_json)
+
+
+@sources_app.command("list")
+def list_sources(
+    every: Annotated[bool, typer.Option("--all", help="Disabled ones too.")] = False, as_json: AsJson = False
+) -> None:
+    """List sources; secrets are never shown."""
+
+    async def run() -> list[Source]:
+        async with open_parts(command_settings()) as parts:
+            return await parts.sources().all(include_disabled=every)
+
+    found = asyncio.run(run())
+    if as_json:
+        print_document({"sources": [_document(source) for source in found]})
+        return
+    print_table(
+        ("name", "role", "parties", "auth", "state"),
+        (
+            (
+                source.name,
+                source.role.value,
+                "all" if source.parties is None else ", ".join(source.parties),
+                source.auth,
+                "live" if source.disabled_at is None else "disabled",
+            )
+            for source in found
+        ),
+        empty="no sources yet: mealtrail source add NAME --role ROLE",
+    )
+
+
+@sources_app.command("rotate")
+def rotate_source(
+    name: SourceName,
+    grace: Annotated[
+        int,
+        typer.Option(
+            "--grace",
+            parser=duration_option,
+            metavar="DURATION",
+            show_default="24h",
+            help="How long the credentials before it stay valid.",
+        ),
+    ] = _GRACE_MS,
+    secret_file: SecretFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a source a new secret or token and print it, once. Running servers take it within 5 s."""
+
+    async def run() -> tuple[Source, str]:
+        issued = None if secret_file is None else read_secret(secret_file)
+        async with open_parts(command_settings()) as parts:
+            return await parts.sources().rotate(name, grace_ms=grace, secret=issued, actor=login_user())
+
+    source, secret = asyncio.run(run())
+    _show_credential(source, secret, as_json=as_json)
+
+
+@sources_app.command("disable")
+def disable_source(name: SourceName, as_json: AsJson = False) -> None:
+    """Refuse everything that a source sends from now on. Running servers know it within 5 s."""
+
+    async def run() -> None:
+        async with open_parts(command_settings()) as parts:
+            await parts.sources().disable(name, actor=login_user())
+
+    asyncio.run(run())
+    if as_json:
+        print_document({"name": name, "disabled": True})
+    else:
+        print_line(f"{name} is disabled")
+
+
+@sources_app.command("refusals")
+def show_refusals(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One source; all if unset.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show why requests were refused with 401 or 429: the reason that the sender is never told."""
+
+    async def run() -> list[Refusal]:
+        async with open_parts(command_settings()) as parts:
+            return await parts.sources().refusals(name)
+
+    found = asyncio.run(run())
+    if as_json:
+        print_document(
+            {
+                "refusals": [
+                    {
+                        "source": refusal.source,
+                        "reason": refusal.reason,
+                        "count": refusal.count,
+                        "first_at": rfc3339_millis(refusal.first_at),
+                        "last_at": rfc3339_millis(refusal.last_at),
+                        "last_remote": refusal.last_remote,
+                    }
+                    for refusal in found
+                ]
+            }
+        )
+        return
+    print_table(
+        ("source", "reason", "count", "first", "last", "from"),
+        (
+            (
+                refusal.source,
+                refusal.reason,
+                str(refusal.count),
+                wall_time(refusal.first_at),
+                wall_time(refusal.last_at),
+                refusal.last_remote or "",
+            )
+            for refusal in found
+        ),
+        empty="nothing was refused",
+    )
+
+
+def wall_time(ms: int) -> str:
+    """A wall-clock time of administration for people, UTC, to the second."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _document(source: Source) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "uid": source.uid,
+        "role": source.role.value,
+        "parties": None if source.parties is None else list(source.parties),
+        "dialect": source.dialect,
+        "auth": source.auth,
+        "policy": source.policy.value,
+        "hold_ms": source.hold_ms,
+        "skew_ms": source.skew_ms,
+        "rate": source.rate,
+        "url": source.url,
+        "credentials": len(source.secrets) + len(source.token_hashes),
+        "created_at": rfc3339_millis(source.created_at),
+        "disabled_at": None if source.disabled_at is None else rfc3339_millis(source.disabled_at),
+    }
+
+
+def _show_credential(source: Source, secret: str, *, as_json: bool) -> None:
+    if as_json:
+        print_document(
+            {"name": source.name, "uid": source.uid, "role": source.role.value, "auth": source.auth, "secret": secret}
+        )
+        return
+    print_line(f"source  {source.name} ({source.role.value}, {source.auth})")
+    print_line(f"posts   /v1/webhooks/{source.name}")
+    print_line(f"secret  {secret}")
+    print_line("Keep it now: it is not shown again.")

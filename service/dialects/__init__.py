@@ -1,0 +1,1 @@
+"""The formats that partners speak, one file a format. `port` says what a dialect is, `registry` lists them."""

@@ -1,0 +1,122 @@
+"""The native format: one status of one order a request, as the order-status specification writes it, plus `order_id`.
+
+{"order_id","status","occurred_at"?,"comment"?<=500,"reason"?,"attributes"?:[],"event_id"?}; `updatedAt` is taken for
+`occurred_at`. Fields that we do not know are ignored, so that a partner may send its own bodies as they are.
+
+The event id is the `webhook-id` header, else `event_id`, else derived from the content and its time. With neither id
+nor time two equal reports may be two facts, so the id is random and the lifecycle tells them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from multidict import CIMultiDictProxy
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator
+
+from backbone.store.sources import Source
+from schemas.errors import MalformedEvent, MealtrailError
+from schemas.events import Identifier, StatusEvent
+from schemas.identifiers import normalise_id
+from schemas.statuses import OrderStatus
+from schemas.times import TimeMark
+from service.dialects.bearer import verify_token
+from service.dialects.event_ids import derive_event_id, random_event_id
+from service.dialects.port import Answer, Inbound, ParsedEvent, Taken
+from service.dialects.standard_webhooks import ID_HEADER, verify_signature
+from service.dialects.times import read_time
+from service.ingress.documents import read_object
+from service.ingress.validation import read_model
+
+
+def _read_claim(value: object) -> tuple[int, TimeMark | None]:
+    if not isinstance(value, str):
+        raise ValueError("must be an RFC 3339 date-time")  # noqa: TRY004 - pydantic turns ValueError into a field error
+    return read_time(value)
+
+
+ClaimedTime = Annotated[tuple[int, TimeMark | None], PlainValidator(_read_claim)]
+"""An RFC 3339 time in a body; in the model it is microseconds and mark, as `read_time` gives them."""
+NO_TIME: tuple[None, TimeMark] = (None, TimeMark.MISSING)
+_MOST_ATTRIBUTES = 100
+
+
+class NativeBody(BaseModel):
+    """The body. Optional fields may be null, which is the same as leaving them out."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    order_id: Identifier
+    status: OrderStatus
+    occurred_at: ClaimedTime | None = None
+    updated_at: ClaimedTime | None = Field(default=None, validation_alias=AliasChoices("updatedAt"))
+    comment: Annotated[str, Field(max_length=500)] | None = None
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    attributes: Annotated[
+        tuple[Annotated[str, Field(max_length=200)], ...] | None, Field(max_length=_MOST_ATTRIBUTES)
+    ] = None
+    event_id: Identifier | None = None
+
+
+class NativeDialect:
+    """The native dialect; also what strangers are measured against."""
+
+    name = "native"
+
+    def authenticate(self, inbound: Inbound, source: Source) -> None:
+        """By the source's scheme: a Standard Webhooks signature or a bearer token."""
+        if source.auth == "bearer":
+            verify_token(inbound.headers, source.token_hashes)
+        else:
+            verify_signature(inbound.headers, inbound.raw, source.secrets, now_ms=inbound.now_ms)
+
+    def takes(self, content_type: str) -> bool:
+        """JSON, under its own name or as the base of another (`+json`)."""
+        return is_json(content_type)
+
+    def parse(self, inbound: Inbound, source: Source) -> Sequence[ParsedEvent]:  # noqa: ARG002 - part of the port
+        """The one event of the body."""
+        header_id = header_event_id(inbound.headers)
+        body = read_model(NativeBody, read_object(inbound.raw))
+        occurred_us, mark = body.occurred_at or body.updated_at or NO_TIME
+        event = StatusEvent(
+            status=body.status,
+            reason=body.reason,
+            attributes=body.attributes or (),
+            occurred_us=occurred_us,
+            occurred_mark=mark,
+            comment=body.comment,
+        )
+        event_id = header_id or body.event_id
+        if event_id is None:
+            event_id = random_event_id() if occurred_us is None else derive_event_id(body.order_id, event)
+        return [ParsedEvent(body.order_id, event_id, event)]
+
+    def answer(self, taken: Sequence[Taken], location: str) -> Answer:
+        """202 with the receipt's id and address."""
+        first = taken[0]
+        return Answer(202, {"event_id": first.event_id, "receipt_id": first.receipt_id}, {"Location": location})
+
+    def refuse(self, error: MealtrailError) -> None:  # noqa: ARG002 - part of the port
+        """Leaves every refusal to problem+json."""
+        return
+
+
+def is_json(content_type: str) -> bool:
+    """Whether a content type (lower case, without parameters) is JSON."""
+    kind, _, form = content_type.partition("/")
+    return kind == "application" and (form == "json" or form.endswith("+json"))
+
+
+def header_event_id(headers: CIMultiDictProxy[str]) -> str | None:
+    """The `webhook-id` header as an event id; None without one. Raises MalformedEvent where it cannot be an id."""
+    given = headers.getall(ID_HEADER, [])
+    if not given:
+        return None
+    try:
+        if len(given) > 1:
+            raise ValueError("must be sent once")  # noqa: TRY301 - one place makes the refusal
+        return normalise_id(given[0])
+    except ValueError as error:
+        raise MalformedEvent("The event id cannot be used.", errors=((ID_HEADER, str(error)),)) from error

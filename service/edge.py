@@ -1,0 +1,129 @@
+"""The outermost middleware: a request id, one shape for all errors, one canonical log line, the request metrics.
+
+The line names the route's template, never the path or the query, and what `RequestNotes` holds. A refused or failed
+request is a line like any other; an unexpected error is logged with its frames and answered with an empty-handed 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+
+import structlog
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import Counter, Histogram
+
+from backbone.clocks import Clock
+from backbone.metrics import Metrics
+from schemas.errors import MealtrailError, NotAuthenticated, RequestRefused, Unavailable
+from service.problems import internal_problem, problem, problem_of, problem_of_http
+from service.request_notes import LOGGED_NOTES, NOTES, RequestNotes
+
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = structlog.get_logger("mealtrail.http")
+
+
+def request_id_of(request: web.BaseRequest) -> str:
+    """The caller's X-Request-Id if it is a sane one, else a new random id."""
+    given = request.headers.get("X-Request-Id")
+    if given is not None and _SANE_REQUEST_ID.fullmatch(given):
+        return given
+    return secrets.token_hex(16)
+
+
+def edge(metrics: Metrics, clock: Clock, read_remote: Callable[[web.BaseRequest], str | None]) -> Middleware:
+    """The middleware. It must be the first of its application."""
+    account = Accounts(metrics).add
+
+    @web.middleware
+    async def handle_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+        begun = clock.monotonic()
+        notes = RequestNotes(request_id_of(request), read_remote(request))
+        request[NOTES] = notes
+        tokens = structlog.contextvars.bind_contextvars(request_id=notes.request_id)
+        try:
+            answer = await _answer(request, handler, notes)
+            answer.headers["X-Request-Id"] = notes.request_id
+            answer.headers["Server"] = "mealtrail"  # not what it is made of, nor which release
+            account(request, answer.status, notes, clock.monotonic() - begun)
+            return answer
+        except asyncio.CancelledError:
+            _log.info("request_cancelled", method=request.method, route=route_of(request))
+            raise
+        finally:
+            structlog.contextvars.reset_contextvars(**tokens)
+
+    return handle_request
+
+
+async def _answer(request: web.Request, handler: Handler, notes: RequestNotes) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return problem_of_http(error, notes.request_id)
+    except RequestRefused as error:
+        notes.refusal = notes.refusal or (error.reason if isinstance(error, NotAuthenticated) else error.code)
+        return problem_of(error, notes.request_id)
+    except Unavailable as error:
+        notes.refusal = notes.refusal or error.code
+        return problem_of(error, notes.request_id)
+    except (HttpProcessingError, ClientError, ConnectionError):
+        # The body's framing broke, or the caller went away while sending it.
+        notes.refusal = "broken_body"
+        detail = "The request body could not be read."
+        answer = problem(400, "malformed", detail, request_id=notes.request_id)
+        answer.force_close()
+        return answer
+    except MealtrailError as error:
+        _log.error("request_failed", exc_info=error)
+        return problem_of(error, notes.request_id)
+    except Exception as error:  # noqa: BLE001 - the last resort of every request: logged, and answered without internals
+        _log.error("request_failed", exc_info=error)
+        return internal_problem(notes.request_id)
+
+
+def route_of(request: web.Request) -> str:
+    """The route's template, such as `/v1/orders/{order_id}`; `-` where there is no such route."""
+    resource = request.match_info.route.resource
+    return "-" if resource is None else resource.canonical
+
+
+class Accounts:
+    """The metrics and the canonical line of each request. Metric children are kept: finding them costs more than
+    counting, and there are only as many as routes times statuses.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def add(self, request: web.Request, status: int, notes: RequestNotes, seconds: float) -> None:
+        """Counts and logs one answered request."""
+        route = route_of(request)
+        method = request.method if route != "-" else "-"  # anyone can make up a method
+        children = self._children.get((method, route, status))
+        if children is None:
+            children = (
+                self._metrics.requests.labels(method, route, str(status)),
+                self._metrics.request_seconds.labels(route),
+            )
+            self._children[method, route, status] = children
+        children[0].inc()
+        children[1].observe(seconds)
+        if notes.refusal is not None:
+            self._metrics.refusals.labels(notes.refusal).inc()
+        line = {"method": method, "route": route, "status": status, "duration_ms": round(seconds * 1000, 3)}
+        for name in LOGGED_NOTES:
+            value = getattr(notes, name)
+            if value is not None:
+                line[name] = value
+        if status < 500:
+            _log.info("request", **line)
+        else:
+            _log.warning("request", **line)

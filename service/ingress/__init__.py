@@ -1,0 +1,1 @@
+"""The way in: from a request to a record in the log, one door for everything that changes an order."""

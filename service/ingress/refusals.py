@@ -1,0 +1,125 @@
+"""Why attempts were turned away: for the operator, counted in memory and written every second.
+
+The answer to a caller never says why authentication failed; this does (`mealtrail source refusals`). Bounded by what
+exists: a known source's name or `?`, times a closed set of reasons. A flood costs one row, not one row an attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+from backbone.store.refusals import UNKNOWN_SOURCE, Refusal
+from schemas.errors import MealtrailError
+
+FLUSH_EVERY_S = 1.0
+MOST_ROWS = 5000
+_FLUSH_AT_STOP_S = 2.0
+__all__ = ["UNKNOWN_SOURCE", "RefusalRecorder", "RefusalSink", "Why"]
+_log = structlog.get_logger("mealtrail.refusals")
+
+
+class Why(StrEnum):
+    """The true reasons of refusals."""
+
+    UNKNOWN_SOURCE = "unknown_source"
+    SOURCE_DISABLED = "source_disabled"
+    MISSING_SIGNATURE = "missing_signature"
+    """One of the three signature headers is not there."""
+    MALFORMED_SIGNATURE = "malformed_signature"
+    """A signature header that cannot be read, or that is there twice."""
+    OLD_TIMESTAMP = "timestamp_outside_tolerance"
+    BAD_SIGNATURE = "bad_signature"
+    """Readable, but of another secret or another body; or of no version that we know."""
+    MISSING_TOKEN = "missing_token"  # noqa: S105 - a reason, no secret
+    BAD_TOKEN = "bad_token"  # noqa: S105 - a reason, no secret
+    RATE_LIMITED = "rate_limited"
+    BODY_TOO_LARGE = "body_too_large"
+    UNSUPPORTED_CONTENT_TYPE = "unsupported_media_type"
+    MALFORMED = "malformed"
+
+
+class RefusalSink(Protocol):
+    """Where refusals are kept: `backbone.store.sources.SourceRepository`."""
+
+    async def record_refusals(self, refusals: Sequence[Refusal]) -> None:
+        """Adds counts to what is kept."""
+
+
+class RefusalRecorder:
+    """Counts refusals and flushes them. A store that is away costs nothing but freshness."""
+
+    def __init__(self, sink: RefusalSink, now_ms: Callable[[], int]) -> None:
+        self._sink = sink
+        self._now_ms = now_ms
+        self._counts: dict[tuple[str, str], Refusal] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._failing = False
+
+    def record(self, source: str, why: Why, remote: str | None) -> None:
+        """Counts one refusal; constant cost. `source` must be a known source's name or UNKNOWN_SOURCE."""
+        now = self._now_ms()
+        key = (source, why.value)
+        known = self._counts.get(key)
+        if known is None:
+            if len(self._counts) >= MOST_ROWS:
+                return
+            self._counts[key] = Refusal(
+                source=source, reason=why.value, count=1, first_at=now, last_at=now, last_remote=remote
+            )
+        else:
+            self._counts[key] = replace(known, count=known.count + 1, last_at=now, last_remote=remote)
+
+    async def start(self) -> None:
+        """Begins to flush every second."""
+        self._task = asyncio.create_task(self._flush_for_ever(), name="flush refusals")
+
+    async def stop(self) -> None:
+        """Flushes what there is, within two seconds. May be repeated."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_AT_STOP_S):
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Writes the counts. When the store is away they are kept and added to; never raises for that."""
+        if not self._counts:
+            return
+        taken, self._counts = self._counts, {}
+        try:
+            await self._sink.record_refusals(list(taken.values()))
+        except BaseException as error:
+            self._put_back(taken)
+            if not isinstance(error, MealtrailError):
+                raise
+            if not self._failing:
+                _log.warning("refusals_not_written", exc_info=error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _put_back(self, taken: dict[tuple[str, str], Refusal]) -> None:
+        for key, earlier in taken.items():
+            later = self._counts.get(key)
+            if later is None:
+                if len(self._counts) < MOST_ROWS:
+                    self._counts[key] = earlier
+            else:
+                self._counts[key] = replace(later, count=later.count + earlier.count, first_at=earlier.first_at)
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_EVERY_S)
+            try:
+                await self.flush()
+            except Exception as error:  # noqa: BLE001 - the loop must outlive a bug in one write
+                _log.error("refusals_not_written", exc_info=error)

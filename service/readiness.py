@@ -1,0 +1,62 @@
+"""What the HTTP face needs to be ready, part by part.
+
+Webhooks need the log, the topics as configured, and sources that were loaded once; a store that is away afterwards
+only degrades the process: webhooks are still taken (their credentials are in memory), reads are answered 503. So
+/readyz stays 200 then and says so, and a load balancer keeps sending webhooks here.
+"""
+
+from __future__ import annotations
+
+from backbone.eventlog.opening import replication_of
+from backbone.eventlog.port import EventLog
+from backbone.health import Check
+from backbone.settings import Settings
+from backbone.store.engine import Store
+from backbone.store.migration import check_schema, kept_setting
+from schemas.errors import PartitionSetInvalid, StoreUnavailable
+from schemas.topics import RECEIVED, topic_specs
+from service.credentials import AccessTokenCache, SourceCache
+
+_SLOW_CHECK_S = 15.0
+
+
+def ingress_checks(
+    settings: Settings, log: EventLog, store: Store, sources: SourceCache, tokens: AccessTokenCache
+) -> tuple[Check, ...]:
+    """The checks of the HTTP face."""
+
+    async def probe_log() -> None:
+        await log.bounds(settings.topic_prefix + RECEIVED, [0])
+
+    async def probe_topics() -> str | None:
+        replication, min_insync = await replication_of(settings)
+        specs = topic_specs(
+            prefix=settings.topic_prefix,
+            partitions=settings.partitions,
+            replication=replication,
+            min_insync=min_insync,
+        )
+        await log.check_topics(specs)
+        try:
+            kept = await kept_setting(store, "partitions")
+        except StoreUnavailable:
+            return "ok as far as the log knows"
+        if kept is not None and int(kept) != settings.partitions:
+            raise PartitionSetInvalid(f"the store remembers {kept} partitions, not {settings.partitions}")
+        return None
+
+    async def probe_schema() -> str | None:
+        try:
+            await check_schema(store)
+        except StoreUnavailable:
+            return "unknown: the store does not answer"
+        return None
+
+    return (
+        Check(part="log", probe=probe_log),
+        Check(part="topics", probe=probe_topics, keep_s=_SLOW_CHECK_S),
+        Check(part="sources", probe=sources.probe),
+        Check(part="tokens", probe=tokens.probe, required=False),
+        Check(part="store", probe=store.ping, required=False),
+        Check(part="schema", probe=probe_schema),
+    )

@@ -1,0 +1,307 @@
+"""Commands run in this process on a fresh embedded data directory: arguments, JSON shapes, exit codes."""
+
+import io
+import json
+import logging
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from service.cli import main
+from service.cli.schema_files import schema_documents
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run one command line; its exit code, standard output and standard error."""
+    for name in ("MEALTRAIL_KAFKA_BOOTSTRAP_SERVERS", "MEALTRAIL_DATABASE_URL", "MEALTRAIL_LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MEALTRAIL_DATA_DIR", str(tmp_path / "var"))
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr("os.umask", lambda _mask: 0o022)  # the test process keeps its own
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        written = capsys.readouterr()
+        return int(ended.value.code or 0), written.out, written.err
+
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    yield call
+    structlog.reset_defaults()
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    logging.captureWarnings(capture=False)
+
+
+def document(result: tuple[int, str, str]) -> Any:
+    """The one JSON document of a successful run."""
+    assert result[0] == 0, result
+    return json.loads(result[1])
+
+
+def test_version(run: Run) -> None:
+    """One line, exit 0."""
+    code, out, _ = run("--version")
+    assert code == 0
+    assert out.startswith("mealtrail ")
+
+
+def test_help_lists_commands_and_exit_codes(run: Run) -> None:
+    """The first thing anybody reads."""
+    code, out, _ = run("--help")
+    assert code == 0
+    for word in ("up", "serve", "consume", "migrate", "source", "token", "send", "order", "audit", "schemas", "130"):
+        assert word in out
+
+
+def test_no_command_or_a_wrong_one_is_wrong_usage(run: Run) -> None:
+    """Exit 2, words on standard error."""
+    assert run("sauce")[0] == 2
+    assert run("source", "add", "x")[0] == 2
+    assert run("source", "add", "x", "--role", "operator")[0] == 2
+    assert run("source", "add", "x", "--role", "courier", "--hold", "24")[0] == 2
+    assert run("source", "add", "x", "--role", "courier", "--dialect", "morse")[0] == 2
+    assert run("order", "show", " ")[0] == 2
+
+
+def test_source_add_prints_exactly_the_promised_document(run: Run, tmp_path: Path) -> None:
+    """Five fields, the secret among them, and a private data directory."""
+    added = document(run("source", "add", "kitchen", "--role", "restaurant", "--party", "R1", "--json"))
+    assert list(added) == ["name", "uid", "role", "auth", "secret"]
+    assert (added["name"], added["role"], added["auth"]) == ("kitchen", "restaurant", "standard-webhooks")
+    assert added["secret"].startswith("whsec_")
+    assert stat.S_IMODE((tmp_path / "var").stat().st_mode) == 0o700
+
+
+def test_source_add_takes_every_option(run: Run) -> None:
+    """Options reach the store in the units it keeps."""
+    run(
+        *("source", "add", "rider", "--role", "courier", "--party", "C1", "--party", "C2", "--auth", "bearer"),
+        *("--policy", "forward", "--hold", "0", "--skew", "1m30s", "--rate", "7", "--url", "https://x.example/hook"),
+    )
+    [listed] = document(run("source", "list", "--json"))["sources"]
+    assert listed["parties"] == ["C1", "C2"]
+    assert (listed["hold_ms"], listed["skew_ms"], listed["rate"]) == (0, 90_000, 7)
+    assert (listed["auth"], listed["policy"], listed["url"]) == ("bearer", "forward", "https://x.example/hook")
+    assert listed["credentials"] == 1
+    assert listed["disabled_at"] is None
+
+
+def test_lists_never_show_a_secret(run: Run) -> None:
+    """A secret is printed once, when it is made."""
+    secret = document(run("source", "add", "kitchen", "--role", "restaurant", "--json"))["secret"]
+    token = document(run("token", "add", "board", "--scope", "read", "--json"))["token"]
+    for command in (("source", "list"), ("source", "list", "--json"), ("token", "list"), ("token", "list", "--json")):
+        code, out, err = run(*command)
+        assert code == 0
+        assert secret not in out + err
+        assert token not in out + err
+
+
+def test_a_partners_secret_comes_by_file_or_standard_input(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The issued secret is the one that is kept."""
+    issued = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    file = tmp_path / "issued"
+    file.write_text(issued + "\n")
+    command = ("source", "add", "--role", "courier", "--json", "--secret-file")
+    assert document(run(*command, str(file), "one"))["secret"] == issued
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(issued.encode())))
+    assert document(run(*command, "-", "two"))["secret"] == issued
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"a" * 5000])
+def test_a_secret_file_that_holds_none_is_wrong_usage(run: Run, tmp_path: Path, content: bytes) -> None:
+    """Exit 2, and what was in it is not repeated."""
+    file = tmp_path / "secret"
+    file.write_bytes(content)
+    code, out, err = run("source", "add", "one", "--role", "courier", "--secret-file", str(file))
+    assert (code, out) == (2, "")
+    assert "aaaa" not in err
+
+
+def test_the_same_name_twice_is_a_conflict(run: Run) -> None:
+    """Exit 6, for sources and tokens."""
+    for command in (("source", "add", "x", "--role", "courier"), ("token", "add", "x", "--scope", "read")):
+        assert run(*command)[0] == 0
+        code, out, err = run(*command)
+        assert (code, out) == (6, "")
+        assert err.endswith("[conflicting_name]\n")
+
+
+def test_rotate_and_disable(run: Run) -> None:
+    """A rotation gives a new secret, a disabled source leaves the list."""
+    before = document(run("source", "add", "x", "--role", "courier", "--json"))
+    after = document(run("source", "rotate", "x", "--grace", "1h", "--json"))
+    assert after["uid"] == before["uid"]
+    assert after["secret"] != before["secret"]
+    assert document(run("source", "list", "--json"))["sources"][0]["credentials"] == 2
+    assert document(run("source", "disable", "x", "--json")) == {"name": "x", "disabled": True}
+    assert document(run("source", "list", "--json")) == {"sources": []}
+    assert document(run("source", "list", "--all", "--json"))["sources"][0]["disabled_at"] is not None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("source", "rotate", "nobody"),
+        ("source", "disable", "nobody"),
+        ("token", "revoke", "nobody"),
+        ("order", "show", "nothing"),
+        ("order", "move", "nothing", "READY", "--reason", "x"),
+    ],
+)
+def test_what_is_not_there_is_not_found(run: Run, command: tuple[str, ...]) -> None:
+    """Exit 5, one line on standard error, nothing on standard output."""
+    run("migrate")
+    code, out, err = run(*command, "--json")
+    assert (code, out) == (5, "")
+    assert err.endswith("[not_found]\n")
+    assert err.count("\n") == 1
+
+
+def test_tokens_are_revoked(run: Run) -> None:
+    """Add, list, revoke."""
+    assert list(document(run("token", "add", "board", "--scope", "read", "--json"))) == ["name", "token"]
+    assert document(run("token", "revoke", "board", "--json")) == {"name": "board", "revoked": True}
+    [listed] = document(run("token", "list", "--json"))["tokens"]
+    assert (listed["name"], listed["scope"]) == ("board", "read")
+    assert listed["revoked_at"] is not None
+
+
+def test_commands_that_look_make_no_directory(run: Run, tmp_path: Path) -> None:
+    """In the wrong directory `audit verify` must not say ok about nothing."""
+    for command in (("audit", "verify"), ("source", "list"), ("order", "show", "x")):
+        code, out, err = run(*command)
+        assert (code, out) == (3, "")
+        assert "MEALTRAIL_DATA_DIR" in err
+    assert not (tmp_path / "var").exists()
+
+
+def test_migrate_says_what_is_there_and_may_be_repeated(run: Run) -> None:
+    """Revision and topics with their partitions."""
+    first = document(run("migrate", "--json"))
+    assert first == document(run("migrate", "--json"))
+    assert {topic["name"] for topic in first["topics"]} == {
+        "mealtrail.received.v1",
+        "mealtrail.outcomes.v1",
+        "mealtrail.dead-letters.v1",
+    }
+    assert {topic["partitions"] for topic in first["topics"]} == {12}
+
+
+def test_the_number_of_partitions_is_remembered(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 3: orders would move to other partitions."""
+    run("migrate")
+    monkeypatch.setenv("MEALTRAIL_PARTITIONS", "6")
+    code, _, err = run("migrate")
+    assert code == 3
+    assert "[partition_set_invalid]" in err
+
+
+def test_an_empty_trail_verifies(run: Run) -> None:
+    """The promised document, exit 0."""
+    run("migrate")
+    assert document(run("audit", "verify", "--json")) == {"rows": 0, "partitions": 0, "ok": True, "first_bad": None}
+
+
+def test_wrong_settings_are_all_named_and_never_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 3, every problem at once, no value of a secret."""
+    monkeypatch.setenv("MEALTRAIL_PORT", "99999")
+    monkeypatch.setenv("MEALTRAIL_BATCH_SIZE", "0")
+    monkeypatch.setenv("MEALTRAIL_DATABASE_URL", "mysql://u:hunter2@h/d")
+    code, out, err = run("source", "list")
+    assert (code, out) == (3, "")
+    assert "MEALTRAIL_PORT" in err
+    assert "MEALTRAIL_BATCH_SIZE" in err
+    assert "hunter2" not in err
+
+
+def test_each_command_says_which_mode_it_is_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`serve` and `consume` need Kafka and PostgreSQL, up runs without."""
+    for command in ("serve", "consume"):
+        code, _, err = run(command)
+        assert code == 3
+        assert "mealtrail up" in err
+    monkeypatch.setenv("MEALTRAIL_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("MEALTRAIL_DATABASE_URL", "postgresql+asyncpg://u:hunter2@127.0.0.1:1/d")
+    monkeypatch.setenv("MEALTRAIL_SECRET_KEYS", "a:" + "A" * 43 + "=")
+    code, _, err = run("up")
+    assert code == 3
+    assert "hunter2" not in err
+
+
+def test_a_store_that_is_away_is_exit_4(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying again may help; the password is not shown."""
+    monkeypatch.setenv("MEALTRAIL_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("MEALTRAIL_DATABASE_URL", "postgresql+asyncpg://u:hunter2@127.0.0.1:1/d")
+    monkeypatch.setenv("MEALTRAIL_SECRET_KEYS", "a:" + "A" * 43 + "=")
+    code, out, err = run("source", "list")
+    assert (code, out) == (4, "")
+    assert "[store_unavailable]" in err
+    assert "hunter2" not in err
+
+
+def test_schemas_are_exported_and_the_same_each_time(run: Run, tmp_path: Path) -> None:
+    """One file a schema, byte for byte what another export gives."""
+    exported = document(run("schemas", "export", str(tmp_path / "a"), "--json"))
+    assert run("schemas", "export", str(tmp_path / "b"))[0] == 0
+    assert exported["files"] == sorted(schema_documents())
+    for name in exported["files"]:
+        content = (tmp_path / "a" / name).read_bytes()
+        assert content == (tmp_path / "b" / name).read_bytes() == schema_documents()[name]
+        assert json.loads(content)["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "received.v1.schema.json" in exported["files"]
+    assert "outcome.v1.schema.json" in exported["files"]
+
+
+def test_send_needs_exactly_one_credential(run: Run) -> None:
+    """Exit 2, and a secret that is none is not repeated."""
+    assert run("send", "o1", "READY", "--source", "x")[0] == 2
+    assert run("send", "o1", "READY", "--source", "x", "--token", "t", "--secret", "whsec_AAAA")[0] == 2
+    code, _, err = run("send", "o1", "READY", "--source", "x", "--secret", "not*base64")
+    assert code == 2
+    assert "not*base64" not in err
+
+
+def test_send_to_nobody_is_exit_4(run: Run) -> None:
+    """The server is not there."""
+    code, out, err = run(
+        "send", "o1", "READY", "--source", "x", "--token", "t", "--url", "http://127.0.0.1:1", "--json"
+    )
+    assert (code, out) == (4, "")
+    assert "127.0.0.1:1" in err
+
+
+def test_ctrl_c_ends_quietly_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No traceback, nothing on standard output."""
+
+    def interrupted(*_arguments: Any, **_named: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.cli.tokens.command_settings", interrupted)
+    code, out, err = run("token", "list")
+    assert (code, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_a_fault_of_ours_has_a_code_of_its_own(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """70 and a traceback: never mistaken for a negative answer."""
+
+    def broken(*_arguments: Any, **_named: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("service.cli.tokens.command_settings", broken)
+    code, _, err = run("token", "list")
+    assert code == 70
+    assert "ZeroDivisionError" in err

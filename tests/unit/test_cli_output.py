@@ -1,0 +1,101 @@
+"""Masking, tables and the timeline."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from service.cli.output import mask_url, plain_text, print_table
+from service.cli.timeline import print_timeline
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+asyncpg://app:hunter2@db:5432/meals", "postgresql+asyncpg://app:***@db:5432/meals"),
+        ("postgresql+asyncpg://app@db/meals?password=hunter2", "postgresql+asyncpg://app@db/meals"),
+        ("postgresql+asyncpg://app:hunter2@[::1]:5432/m", "postgresql+asyncpg://app:***@[::1]:5432/m"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_urls_are_shown_without_passwords(url: str, shown: str) -> None:
+    """Neither in the authority nor in the query."""
+    assert mask_url(url) == shown
+
+
+def test_what_partners_send_cannot_drive_the_terminal() -> None:
+    """Escape sequences are shown as text."""
+    assert plain_text("a\x1b[2Jb\u202e").plain == "a\\x1b[2Jb\\u202e"
+
+
+def test_markup_in_cells_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """Square brackets come from names, not from us."""
+    print_table(("name",), [("[red]x[/red] :pizza:",)], empty="nothing")
+    assert "[red]x[/red] :pizza:" in capsys.readouterr().out
+
+
+def test_an_empty_table_is_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """No heading without rows."""
+    print_table(("name",), [], empty="nothing yet")
+    assert capsys.readouterr().out == "nothing yet\n"
+
+
+def _item(**fields: object) -> dict[str, object]:
+    usual: dict[str, object] = {
+        "verdict": "applied",
+        "reason": None,
+        "event_type": "status",
+        "reported_status": "READY",
+        "fact": None,
+        "from_status": "COOKING",
+        "to_status": "READY",
+        "source": "kitchen",
+        "role": "restaurant",
+        "occurred_at": "2026-11-21T20:48:02.192323Z",
+        "occurred_mark": None,
+        "received_at": "2026-11-21T21:26:02.305Z",
+        "inferred": False,
+        "comment": None,
+        "cancel_reason": None,
+    }
+    return usual | fields
+
+
+def _shown(*items: dict[str, object]) -> str:
+    order = {
+        "order_id": "A-1",
+        "status": "READY",
+        "updated_at": "2026-11-21T21:26:02.305Z",
+        "restaurant": "R1",
+        "courier": None,
+        "external_ids": ["X9"],
+    }
+    stream = io.StringIO()
+    print_timeline(Console(file=stream, width=80, markup=False), order, items)
+    return stream.getvalue()
+
+
+def test_the_timeline_tells_times_verdicts_sources_and_inferred_steps() -> None:
+    """What a person at night needs, in 80 columns."""
+    text = _shown(
+        _item(inferred=True, from_status="NEW", to_status="COOKING"),
+        _item(comment="no onions"),
+        _item(verdict="rejected", reason="illegal_transition", reported_status="COOKING", occurred_mark="naive"),
+    )
+    assert "Order A-1  READY  since 2026-11-21 21:26:02.305" in text
+    assert "NEW → COOKING (inferred)" in text
+    assert "comment: no onions" in text
+    assert "COOKING: illegal transition, stays READY" in text
+    assert "happened 2026-11-21 20:48:02.192 (naive)" in text
+    assert "also known as X9" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_escape_sequences_in_comments_are_shown_as_text() -> None:
+    """A comment is a stranger's words."""
+    assert "\x1b" not in _shown(_item(comment="\x1b]0;owned\x07"))
+
+
+def test_an_event_without_a_time_has_none_shown() -> None:
+    """Nothing is invented."""
+    assert "happened" not in _shown(_item(occurred_at=None, occurred_mark="missing"))
