@@ -1,0 +1,93 @@
+"""A consumer that works off a full topic into an empty database, measured from outside by what the database holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from benchmarks.durable_postgres import measure_commits, plain_url
+from benchmarks.machine import CoreMeter
+from benchmarks.parts import Parts
+from benchmarks.processes import MeasurementError, Process
+from benchmarks.rounds import Measurement
+from benchmarks.summary import steady_rate
+from tests.support.postgres_databases import DatabaseUrls
+
+_LOOK_EVERY_S = 0.02
+_FIRST_WITHIN_S = 60.0
+_SKIP_S = 0.5
+
+Prepare = Callable[[DatabaseUrls], Awaitable[Process]]
+"""Makes what the contender needs in an empty database, and its process, not started yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerOnTopic:
+    """Starts anew in every round: empty database, first record of the topic."""
+
+    name: str
+    parts: Parts
+    prepare: Prepare
+    count: str
+    """SQL for how many events are committed; cheap, as it is asked fifty times a second."""
+    in_topic: int
+    seconds: float
+    commits_ms: list[float] = field(default_factory=list)
+    """What a small commit took just before each run: a disk's moods are a plain consumer's speed."""
+
+    async def measure(self) -> Measurement:
+        """One run. Raises MeasurementError when nothing is committed."""
+        with self.parts.database() as urls:
+            process = await self.prepare(urls)
+            await _checkpoint(self.parts.postgres.admin_url)
+            self.commits_ms.append((await measure_commits(self.parts.postgres.admin_url)).commit_ms)
+            connection = await asyncpg.connect(plain_url(urls.owner), timeout=10)
+            try:
+                with process:
+                    return await self._watch(process, connection)
+            finally:
+                await connection.close(timeout=10)
+
+    async def _watch(self, process: Process, connection: asyncpg.Connection) -> Measurement:
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _FIRST_WITHIN_S
+        while (begun := await self._look(connection)) == 0:
+            process.check_alive()
+            if loop.time() > give_up:
+                raise MeasurementError(f"{self.name} commits nothing:\n{process.last_words()}")
+            await asyncio.sleep(_LOOK_EVERY_S)
+        samples = [(loop.time(), 0), (loop.time(), begun)]
+        cpu_s, meter = process.cpu_seconds(), CoreMeter(self.parts.cores.others)
+        end = loop.time() + _SKIP_S + self.seconds
+        while loop.time() < end and samples[-1][1] < self.in_topic:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            samples.append((loop.time(), await self._look(connection)))
+        process.check_alive()
+        cpu_s = process.cpu_seconds() - cpu_s
+        took, done = samples[-1][0] - samples[1][0], samples[-1][1] - begun
+        if not done:
+            raise MeasurementError(f"{self.name} stopped after its first commit:\n{process.last_words()}")
+        return Measurement(
+            rate=steady_rate(samples, skip_s=_SKIP_S),
+            cpu_us=cpu_s / done * 1e6,
+            busy=cpu_s / took,
+            others_busy=meter.busy(),
+        )
+
+    async def _look(self, connection: asyncpg.Connection) -> int:
+        try:
+            return int(await connection.fetchval(self.count) or 0)
+        except asyncpg.UndefinedTableError:
+            return 0  # the contender makes its own tables and has not yet
+
+
+async def _checkpoint(admin_url: str) -> None:
+    """So that every measurement begins with the same nothing to write back."""
+    connection = await asyncpg.connect(plain_url(admin_url), timeout=10)
+    try:
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close(timeout=10)
