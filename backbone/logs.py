@@ -35,7 +35,7 @@ NEVER_LOGGED: frozenset[str] = frozenset(
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _FRAMES = 12
 _CAUSES = 5
-_QUIET = ("aiokafka", "aiosqlite", "alembic.runtime.migration", "asyncio", "sqlalchemy", "urllib3")
+_QUIET = ("aiokafka", "aiosqlite", "alembic", "asyncio", "sqlalchemy", "urllib3")
 
 
 def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:

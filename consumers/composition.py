@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
@@ -17,6 +16,7 @@ from backbone.health import Check, Health
 from backbone.listening import listen
 from backbone.metrics import Metrics
 from backbone.settings import Settings
+from backbone.shutdown import stop_on_signal, unless_stopped
 from backbone.store.engine import Store, open_store
 from backbone.store.migration import check_schema, kept_setting
 from consumers.patience import patiently
@@ -97,10 +97,6 @@ async def run_consumers(settings: Settings) -> None:
     metrics = Metrics()
     store = open_store(settings, purpose="consumer")
     log = open_event_log(settings)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     runner = Runner(log=log, store=store, config=runner_config(settings), metrics=metrics)
 
     async def start() -> None:
@@ -108,37 +104,28 @@ async def run_consumers(settings: Settings) -> None:
         await check_parts(settings, log, store)
 
     health = Health([Check(part="store", probe=store.ping), consumers_check(runner)], monotonic=SYSTEM_CLOCK.monotonic)
-    listener = None
-    try:
-        listener = await listen(
-            build_admin(metrics, health),
-            host=settings.admin_host,
-            port=settings.admin_port,
-            setting="MEALTRAIL_ADMIN_",
-            shutdown_timeout_s=1.0,
-        )
-        _log.info("consumers_starting", admin=listener.url, partitions=settings.partitions)
-        await _unless_stopped(patiently(start, doing="start", partition=-1), stop)
-        if not stop.is_set():
-            async with running(runner, stop_timeout_s=settings.shutdown_timeout_ms / 1000) as task:
-                await _unless_stopped(task, stop)
-    finally:
-        if listener is not None:
-            await listener.stop()
-        await log.stop()
-        await store.close()
-        _log.info("consumers_stopped")
+    with stop_on_signal() as stop:
+        listener = None
+        try:
+            listener = await listen(
+                build_admin(metrics, health),
+                host=settings.admin_host,
+                port=settings.admin_port,
+                setting="MEALTRAIL_ADMIN_",
+                shutdown_timeout_s=1.0,
+            )
+            _log.info("consumers_starting", admin=listener.url, partitions=settings.partitions)
+            if await unless_stopped(lambda: patiently(start, doing="start", partition=-1), stop):
+                async with running(runner, stop_timeout_s=settings.shutdown_timeout_ms / 1000) as working:
+                    await unless_stopped(lambda: _end_of(working), stop)
+        finally:
+            if listener is not None:
+                await listener.stop()
+            await log.stop()
+            await store.close()
+            _log.info("consumers_stopped")
 
 
-async def _unless_stopped(work: Awaitable[None], stop: asyncio.Event) -> None:
-    """Awaits work, or the stop, whichever is first; raises what the work raises."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-    finally:
-        stopping.cancel()
-        if not stop.is_set():
-            working.cancel()
+async def _end_of(working: asyncio.Task[None]) -> None:
+    """Waits for the worker without ending it when this wait is cancelled; raises what the worker raises."""
+    await asyncio.shield(working)

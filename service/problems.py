@@ -85,9 +85,7 @@ def problem_of(error: MealtrailError, request_id: str) -> web.Response:
             headers = _AUTHENTICATE
         elif isinstance(error, RateLimited):
             headers = {"Retry-After": str(error.retry_after)}
-        return problem(
-            error.status, error.code, error.detail, request_id=request_id, errors=errors, headers=headers
-        )
+        return problem(error.status, error.code, error.detail, request_id=request_id, errors=errors, headers=headers)
     if isinstance(error, RecordTooLarge):
         return problem(413, "body_too_large", "The event is larger than the log takes.", request_id=request_id)
     if isinstance(error, Unavailable):

@@ -35,6 +35,9 @@ class ConsumerOnTopic:
     """SQL for how many events are committed; cheap, as it is asked fifty times a second."""
     in_topic: int
     seconds: float
+    published: str | None = None
+    """SQL for the share of its trail that it has published; None where nothing is published."""
+    published_shares: list[float] = field(default_factory=list)
     commits_ms: list[float] = field(default_factory=list)
     """What a small commit took just before each run: a disk's moods are a plain consumer's speed."""
 
@@ -67,6 +70,8 @@ class ConsumerOnTopic:
             samples.append((loop.time(), await self._look(connection)))
         process.check_alive()
         cpu_s = process.cpu_seconds() - cpu_s
+        if self.published is not None:
+            self.published_shares.append(float(await connection.fetchval(self.published) or 0))
         took, done = samples[-1][0] - samples[1][0], samples[-1][1] - begun
         if not done:
             raise MeasurementError(f"{self.name} stopped after its first commit:\n{process.last_words()}")

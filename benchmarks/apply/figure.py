@@ -18,6 +18,7 @@ from tests.support.postgres_databases import DatabaseUrls
 
 WORKER, APPLIER, PLAIN = "mealtrail worker", "mealtrail applier alone", "plain ORM consumer"
 _OWN_COUNT = "SELECT sum(next) FROM offsets"
+_PUBLISHED = "SELECT sum(published)::float / sum(seq) FROM offsets"
 _PLAIN_COUNT = "SELECT last_value - (NOT is_called)::int FROM history_id_seq"
 
 
@@ -53,8 +54,8 @@ async def measure_apply(parts: Parts, options: ApplyOptions, report: Report) -> 
             await migrate(settings_of(environment))
             return Process(module, environment=environment, cores=parts.cores.measured)
 
-        name = WORKER if module == "consumers" else APPLIER
-        return ConsumerOnTopic(name, parts, prepare, _OWN_COUNT, options.records, options.seconds)
+        name, published = (WORKER, _PUBLISHED) if module == "consumers" else (APPLIER, None)
+        return ConsumerOnTopic(name, parts, prepare, _OWN_COUNT, options.records, options.seconds, published)
 
     async def prepare_plain(urls: DatabaseUrls) -> Process:
         arguments = [f"--kafka={parts.kafka.bootstrap}", f"--topic={prefix}{RECEIVED}"]
@@ -63,11 +64,16 @@ async def measure_apply(parts: Parts, options: ApplyOptions, report: Report) -> 
         return Process(module, *arguments, environment={}, cores=parts.cores.measured, stdin=urls.owner + "\n")
 
     plain = ConsumerOnTopic(PLAIN, parts, prepare_plain, _PLAIN_COUNT, options.records, options.seconds)
-    contenders = [own("consumers"), own("benchmarks.apply.applier"), plain]
+    worker = own("consumers")
+    contenders = [worker, own("benchmarks.apply.applier"), plain]
     await run_rounds(figure, contenders, options.rounds, report)
     commits = summarise([commit_ms for contender in contenders for commit_ms in contender.commits_ms])
     figure.notes.append(
         f"a small commit, before each run: {commits.low:.2f} to {commits.high:.2f} ms, median {commits.median:.2f}"
+    )
+    share = summarise(worker.published_shares)
+    figure.notes.append(
+        f"the worker had published {share.median:.0%} of its trail when a run ended (as noted by its last batches)"
     )
     return figure
 

@@ -14,14 +14,14 @@ from backbone.eventlog.opening import open_event_log
 from backbone.logs import configure_logs
 from backbone.metrics import Metrics
 from backbone.settings import Settings, load_settings
+from backbone.shutdown import stop_on_signal, stop_within, unless_stopped
 from backbone.store.engine import open_store
 from schemas.errors import ConfigurationError
 from service.app import make_parts, start_face
 from service.cli.exits import ExitCode
 from service.cli.output import print_line
 from service.cli.parts import secret_box
-from service.cli.shutdown import stop_on_signal, stop_within
-from service.cli.startup import own_version, place_lines, print_summary, start_parts, unless_stopped
+from service.cli.startup import own_version, place_lines, print_summary, start_parts
 from service.cli.supervisor import Supervisor, reserve_port, worker_command
 
 _log = structlog.get_logger("mealtrail.serve")

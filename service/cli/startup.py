@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from backbone.eventlog.port import EventLog
 from backbone.settings import Settings
@@ -62,22 +59,3 @@ async def start_parts(settings: Settings, log: EventLog, store: Store) -> None:
         await check_parts(settings, log, store)
 
     await patiently(start, doing="start", partition=-1)
-
-
-async def unless_stopped(work: Callable[[], Coroutine[Any, Any, None]], stopping: asyncio.Event) -> bool:
-    """Runs `work` to its end and says True, or cancels it when `stopping` comes first and says False.
-
-    What the work raises passes through.
-    """
-    working = asyncio.create_task(work())
-    waiting = asyncio.create_task(stopping.wait())
-    try:
-        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-            return True
-        return False
-    finally:
-        for task in (working, waiting):
-            task.cancel()
-        await asyncio.gather(working, waiting, return_exceptions=True)

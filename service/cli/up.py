@@ -23,6 +23,7 @@ from backbone.eventlog.port import EventLog
 from backbone.logs import configure_logs
 from backbone.metrics import Metrics
 from backbone.settings import Settings, load_settings
+from backbone.shutdown import stop_on_signal, stop_within, unless_stopped
 from backbone.store.engine import Store, open_store
 from consumers.composition import consumers_check, runner_config
 from consumers.runner import Runner
@@ -36,8 +37,7 @@ from service.cli.invocation import own_command
 from service.cli.migrate import migrate_all
 from service.cli.output import print_line
 from service.cli.parts import Parts, secret_box
-from service.cli.shutdown import stop_on_signal, stop_within
-from service.cli.startup import print_summary, start_parts, unless_stopped
+from service.cli.startup import print_summary, start_parts
 
 _log = structlog.get_logger("mealtrail.up")
 _LEAST_S = 0.5

@@ -59,9 +59,7 @@ async def test_another_client_reads_keyed_gapless_outcomes(
                 last = await platform.post(f"o-{number}", "COOKING")
                 await platform.await_verdict(last)
             stored = (await reader.call("GET", "/v1/changes?limit=1000")).body["items"]
-        messages = await asyncio.to_thread(
-            read_topic, kafka_broker.bootstrap, topic_prefix + OUTCOMES, 4, len(stored)
-        )
+        messages = await asyncio.to_thread(read_topic, kafka_broker.bootstrap, topic_prefix + OUTCOMES, 4, len(stored))
     finally:
         await asyncio.to_thread(deployment.close)
     seen: dict[tuple[int, int], dict[str, Any]] = {}

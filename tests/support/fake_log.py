@@ -159,9 +159,7 @@ class FakeMember:
         if gained:
             self._listener.gained(gained)
 
-    async def fetch(
-        self, partition: int, offset: int, *, max_records: int, timeout: float
-    ) -> list[LogRecord]:
+    async def fetch(self, partition: int, offset: int, *, max_records: int, timeout: float) -> list[LogRecord]:
         """See the port."""
         if partition not in self.owned:
             raise PartitionLost(f"partition {partition} is not ours")

@@ -100,7 +100,9 @@ FULFILMENTS = st.none() | st.sampled_from(list(Fulfilment))
 @st.composite
 def events(draw: st.DrawFn, by: SourceStamp, log_ms: int) -> AnyEvent:
     """Anything a source may say, statuses most of all."""
-    kind = draw(st.sampled_from(["status"] * 10 + ["fact", "announcement", "amendment", "amendment"]))
+    may_amend = by in (MARKETPLACE, PLATFORM, OPERATOR)
+    kinds = ["status"] * 10 + ["fact", "announcement"] + ["amendment"] * (6 if may_amend else 1)
+    kind = draw(st.sampled_from(kinds))
     when = draw(times(log_ms))
     if kind == "announcement" and by is not OPERATOR:
         told = {"parties": draw(parties(may_take_off=False)), "fulfilment": draw(FULFILMENTS), **when}

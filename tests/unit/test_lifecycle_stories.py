@@ -242,14 +242,22 @@ def test_other_content_under_a_held_events_id_leaves_it_waiting() -> None:
 def test_an_event_tried_again_after_its_hold_waits_anew_and_keeps_its_place() -> None:
     """Its place in the log is where it came first: what passed the status since did so later."""
     courier = source("courier", "C1", hold_ms=MINUTE)
-    tale = Tale().announced(restaurant="R1").reports(courier, "TAKEN_BY_COURIER", event_id="e").wait(MINUTE)
-    tale.reports(PLATFORM, "DELIVERED").wait(HOUR)
+    tale = Tale().announced(restaurant="R1").reports(courier, "TAKEN_BY_COURIER", at=HOUR, event_id="e").wait(MINUTE)
+    tale.reports(PLATFORM, "DELIVERED")
     for _ in range(2):
-        tale.reports(courier, "TAKEN_BY_COURIER", event_id="e")
+        tale.reports(courier, "TAKEN_BY_COURIER", at=HOUR, event_id="e")
     assert tale.receipt("e").state is ReceiptState.HELD
     assert (tale.receipt("e").first_offset, tale.receipt("e").last_offset, tale.receipt("e").repeats) == (1, 3, 1)
     assert tale.wait(MINUTE - 1).tick().trail()[1] == "? rejected not_your_order"
     assert tale.amends(OPERATOR, courier="C1").trail()[-2:] == ["noted", "late"]
+
+
+def test_an_event_tried_again_is_as_old_as_its_first_attempt() -> None:
+    """Refused before an operator's correction, it does not undo that correction when it comes again."""
+    courier = source("courier", "C1", hold_ms=0)
+    tale = Tale().announced(restaurant="R1").reports(courier, "TAKEN_BY_COURIER", event_id="e")
+    tale.reports(PLATFORM, "TAKEN_BY_COURIER").reports(OPERATOR, "READY").amends(OPERATOR, courier="C1")
+    assert tale.reports(courier, "TAKEN_BY_COURIER", event_id="e").last() == "late undone_by_operator"
 
 
 def test_an_announcement_that_does_not_name_the_source_leaves_its_hold_and_deadline() -> None:

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from service.cli.shutdown import stop_on_signal, stop_within
+from backbone.shutdown import stop_on_signal, stop_within
 
 _PROGRAM = """
 import asyncio
-from service.cli.shutdown import stop_on_signal
+from backbone.shutdown import stop_on_signal
 
 async def main():
     with stop_on_signal() as stopping:

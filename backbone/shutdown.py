@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 
@@ -61,3 +62,22 @@ async def stop_within(limit_s: float, what: str, stop: Awaitable[object]) -> boo
     else:
         return True
     return False
+
+
+async def unless_stopped(work: Callable[[], Coroutine[Any, Any, None]], stopping: asyncio.Event) -> bool:
+    """Runs `work` to its end and says True, or cancels it when `stopping` comes first and says False.
+
+    What the work raises passes through.
+    """
+    working = asyncio.create_task(work())
+    waiting = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        return False
+    finally:
+        for task in (working, waiting):
+            task.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
