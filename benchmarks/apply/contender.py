@@ -23,6 +23,8 @@ _SKIP_S = 0.5
 Prepare = Callable[[DatabaseUrls], Awaitable[Process]]
 """Makes what the contender needs in an empty database, and its process, not started yet."""
 
+CountOutcomes = Callable[[], Awaitable[int]]
+
 
 @dataclass(frozen=True, slots=True)
 class ConsumerOnTopic:
@@ -35,8 +37,8 @@ class ConsumerOnTopic:
     """SQL for how many events are committed; cheap, as it is asked fifty times a second."""
     in_topic: int
     seconds: float
-    published: str | None = None
-    """SQL for the share of its trail that it has published; None where nothing is published."""
+    outcomes: CountOutcomes | None = None
+    """How many records the outcomes topic holds; None for those that publish nothing."""
     published_shares: list[float] = field(default_factory=list)
     commits_ms: list[float] = field(default_factory=list)
     """What a small commit took just before each run: a disk's moods are a plain consumer's speed."""
@@ -45,16 +47,17 @@ class ConsumerOnTopic:
         """One run. Raises MeasurementError when nothing is committed."""
         with self.parts.database() as urls:
             process = await self.prepare(urls)
+            published_before = 0 if self.outcomes is None else await self.outcomes()
             await _checkpoint(self.parts.postgres.admin_url)
             self.commits_ms.append((await measure_commits(self.parts.postgres.admin_url)).commit_ms)
             connection = await asyncpg.connect(plain_url(urls.owner), timeout=10)
             try:
                 with process:
-                    return await self._watch(process, connection)
+                    return await self._watch(process, connection, published_before)
             finally:
                 await connection.close(timeout=10)
 
-    async def _watch(self, process: Process, connection: asyncpg.Connection) -> Measurement:
+    async def _watch(self, process: Process, connection: asyncpg.Connection, published_before: int) -> Measurement:
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _FIRST_WITHIN_S
         while (begun := await self._look(connection)) == 0:
@@ -70,8 +73,10 @@ class ConsumerOnTopic:
             samples.append((loop.time(), await self._look(connection)))
         process.check_alive()
         cpu_s = process.cpu_seconds() - cpu_s
-        if self.published is not None:
-            self.published_shares.append(float(await connection.fetchval(self.published) or 0))
+        if self.outcomes is not None:
+            published = await self.outcomes() - published_before
+            rows = await connection.fetchval("SELECT sum(seq) FROM offsets")
+            self.published_shares.append(published / int(rows))
         took, done = samples[-1][0] - samples[1][0], samples[-1][1] - begun
         if not done:
             raise MeasurementError(f"{self.name} stopped after its first commit:\n{process.last_words()}")

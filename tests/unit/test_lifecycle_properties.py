@@ -40,11 +40,11 @@ Timed = tuple[ApplicableRecord | TickRecord, int]
 
 # --- what may happen --------------------------------------------------------------------------------------------------
 
-MARKETPLACE = source("marketplace", "M1", hold_ms=5_000)
-PLATFORM = source("platform", hold_ms=7_000)
+MARKETPLACE = source("marketplace", "M1", hold_ms=5_000, skew_ms=500)
+PLATFORM = source("platform", hold_ms=7_000, skew_ms=0)
 KITCHEN = source("restaurant", "R1", hold_ms=6_000, skew_ms=0)
 COURIER = source("courier", "C1", hold_ms=4_000, skew_ms=1_500)
-ANY_COURIER = source("courier", uid="any-courier")
+ANY_COURIER = source("courier", uid="any-courier", skew_ms=2_000)
 OPERATOR = source("operator", uid="ann", hold_ms=0)
 REGULARS = (KITCHEN, KITCHEN, COURIER, COURIER, ANY_COURIER, MARKETPLACE, PLATFORM, OPERATOR, OPERATOR)
 STRANGERS = (
@@ -55,7 +55,7 @@ STRANGERS = (
     source("marketplace", "M3", "M2", hold_ms=8_000),
     source("marketplace", uid="any-marketplace", hold_ms=9_000),
 )
-"""Little time passes between records, so that holds both expire and are released."""
+"""Little time passes between records: holds both expire and are released, and allowances are as short."""
 
 STATUSES: dict[str, list[str]] = {
     "restaurant": ["ACCEPTED_BY_RESTAURANT", "COOKING", "READY", "READY", "TAKEN_BY_COURIER", "DELIVERED", "CANCELLED"],
