@@ -14,6 +14,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
+from enum import Enum
 from typing import Any, TextIO
 
 import orjson
@@ -35,14 +36,15 @@ NEVER_LOGGED: frozenset[str] = frozenset(
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _FRAMES = 12
 _CAUSES = 5
-_QUIET = ("aiokafka", "aiosqlite", "alembic", "asyncio", "sqlalchemy", "urllib3")
+_SILENT = logging.CRITICAL + 1
+_QUIET = ("aiokafka", "aiosqlite", "alembic", "asyncio", "sqlalchemy", "transitions", "urllib3")
 
 
-def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
+def configure_logs(settings: Settings, *, stream: TextIO | None = None, only_ours: bool = False) -> None:
     """Sets up all logging of this process; call once, from the composition root. May be repeated.
 
     `stream` is standard error unless given. With log_format `auto` the console format is used on a terminal, JSON
-    anywhere else.
+    anywhere else. `only_ours` silences the libraries' loggers, for commands whose error is one line of their own.
     """
     out = sys.stderr if stream is None else stream
     console = settings.log_format == "console" or (settings.log_format == "auto" and out.isatty())
@@ -50,26 +52,32 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=True, key="time"),
         drop_sensitive,
         render_exception,
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        if console
-        else _render_json
-    )
+    renderer: Processor = _render_json
+    if console:
+        shared.append(shorten_request)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=out.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
+            sort_keys=False,  # as the call site has them
+            timestamp_key="time",
+            pad_level=False,
+            pad_event_to=0,
+        )
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
-    _route_standard_library(out, level, shared, renderer)
+    _route_standard_library(out, _SILENT if only_ours else level, shared, renderer)
 
 
 def drop_sensitive(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A processor: takes out what must never be logged, one level of nesting included."""
+    """A processor: takes out what must never be logged, one level of nesting included; enums become their values."""
     for name in list(event):
         if name.lower() in NEVER_LOGGED:
             del event[name]
@@ -80,7 +88,32 @@ def drop_sensitive(_logger: Any, _method: str, event: MutableMapping[str, Any]) 
         if isinstance(value, bytes | bytearray | memoryview):
             event[name] = f"<{len(value)} bytes>"
         elif isinstance(value, Mapping):
-            event[name] = {k: v for k, v in value.items() if str(k).lower() not in NEVER_LOGGED}
+            event[name] = {_plain(k): _plain(v) for k, v in value.items() if str(k).lower() not in NEVER_LOGGED}
+        elif isinstance(value, list | tuple | set | frozenset):
+            event[name] = [_plain(item) for item in value]
+        else:
+            event[name] = _plain(value)
+    return event
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def shorten_request(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor for the console alone: a request begins with method, route, status and duration, as people read it.
+
+    The request id comes last, and only where something went wrong: the caller has it in every answer.
+    """
+    request_id = event.pop("request_id", None)
+    if event.get("event") == "request" and {"method", "route", "status", "duration_ms"} <= event.keys():
+        method, route, status, taken = (event.pop(name) for name in ("method", "route", "status", "duration_ms"))
+        event["event"] = f"{method} {route} {status} {taken} ms"
+        event.pop("bytes", None)
+        if status < 400:
+            request_id = None
+    if request_id is not None:
+        event["request_id"] = request_id
     return event
 
 

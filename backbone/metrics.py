@@ -5,6 +5,8 @@ Labels are bounded by what exists: routes, statuses, verdicts, reasons, sources,
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -33,7 +35,8 @@ class Metrics:
         self.request_seconds = self._histogram("request_seconds", "Time to answer", _SECONDS, "route")
         # Events that lie in the log and were answered 202.
         self.accepted = self._counter("events_accepted", "Events accepted", "source")
-        # Requests turned away, by the true reason (see service.ingress.refusals); `?` is an unknown source.
+        # Requests not taken, by the true reason (see schemas.refusals), which the answer may not tell; those
+        # answered 503 because log or store are away count here too.
         self.refusals = self._counter("refusals", "Requests refused", "reason")
         # Turned away for speed.
         self.rate_limited = self._counter("rate_limited", "Requests over a source's rate", "source")
@@ -51,7 +54,8 @@ class Metrics:
         self.unresolved = self._gauge("unresolved_records", "Records awaiting acknowledgement")
 
     def _declare_applier(self) -> None:
-        # Verdicts written, inferred steps included.
+        # Verdicts on events, without the inferred steps of the trail; repeats absorbed count as `duplicate`, though
+        # they leave no row there.
         self.verdicts = self._counter("verdicts", "Verdicts", "verdict", "reason")
         # A courier or kitchen moved on what had been cancelled meanwhile: somebody should call the customer.
         self.moved_before_cancellation_ahead = self._counter(
@@ -62,9 +66,9 @@ class Metrics:
         self.batch_seconds = self._histogram("batch_seconds", "Time to apply and commit a batch", _SECONDS)
         # Wall clock less the partition's watermark: how far behind its orders are.
         self.watermark_lag = self._gauge("watermark_lag_seconds", "Wall clock less watermark", "partition")
-        # Records between the applied offset and the log's end.
+        # Records between the applied offset and the log's end, asked every few seconds.
         self.log_lag = self._gauge("log_lag_records", "Records not yet applied", "partition")
-        # Events that wait for an order.
+        # Events that wait for their order to be announced, or to name their party.
         self.held = self._gauge("held_events", "Events held", "partition")
         # What this worker owns, and what stopped until a person looks (alert on this one).
         self.partitions_owned = self._gauge("partitions_owned", "Partitions this worker owns")
@@ -75,6 +79,12 @@ class Metrics:
     def _declare_relay(self) -> None:
         # Trail rows not yet acknowledged by the outcomes topic.
         self.relay_lag = self._gauge("relay_lag_rows", "Trail rows not yet published", "partition")
+
+    def forget_partition(self, partition: int) -> None:
+        """Takes away the gauges of a partition that another worker owns now."""
+        for gauge in (self.watermark_lag, self.log_lag, self.held, self.relay_lag):
+            with suppress(KeyError):
+                gauge.remove(str(partition))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"mealtrail_{name}", text, labels, registry=self.registry)

@@ -33,13 +33,17 @@ class Settings(BaseSettings):
     )
 
     kafka_bootstrap_servers: str | None = Field(None, description="host:port[,host:port…] of Apache Kafka.")
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How the connection to Kafka is encrypted and logged in to."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="How we log in, with a SASL protocol."
+    )
+    kafka_sasl_username: str | None = Field(None, description="Needed with a SASL protocol.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="Needed with a SASL protocol.")
     kafka_ssl_cafile: Path | None = Field(None, description="CA bundle; the system's when unset.")
-    kafka_ssl_certfile: Path | None = None
-    kafka_ssl_keyfile: Path | None = None
+    kafka_ssl_certfile: Path | None = Field(None, description="PEM of our own certificate, where brokers ask for one.")
+    kafka_ssl_keyfile: Path | None = Field(None, description="PEM of its key, when it is not in the same file.")
     kafka_allow_single_broker: bool = Field(
         default=False, description="Accept replication below 3 and min.insync.replicas below 2."
     )
@@ -47,7 +51,9 @@ class Settings(BaseSettings):
         10_000, description="A consumer silent for this long loses its partitions."
     )
     topic_prefix: str = Field("", pattern=r"^[a-zA-Z0-9._-]{0,100}$", description="Before every topic's name.")
-    consumer_group: str = Field("mealtrail", min_length=1, max_length=200)
+    consumer_group: str = Field(
+        "mealtrail", min_length=1, max_length=200, description="Name of the workers' group, behind the topic prefix."
+    )
     partitions: Annotated[int, Field(ge=1, le=1000)] = Field(
         DEFAULT_PARTITIONS, description="Partitions of every topic, fixed when the topics are made."
     )
@@ -62,7 +68,9 @@ class Settings(BaseSettings):
     migrate_database_url: SecretStr | None = Field(
         None, description="The same of the owner role, for `mealtrail migrate`; the runtime's when unset."
     )
-    database_pool_size: Annotated[int, Field(ge=2, le=200)] = 10
+    database_pool_size: Annotated[int, Field(ge=2, le=200)] = Field(
+        10, description="Most connections of one process to PostgreSQL."
+    )
     store_timeout_ms: Annotated[int, Field(ge=200, le=60_000)] = Field(
         3000,
         description="PostgreSQL statement, lock and idle-in-transaction limit of consumers; below the session timeout.",
@@ -72,9 +80,11 @@ class Settings(BaseSettings):
         None, description="id:base64 of 32 bytes, comma-separated; the first encrypts. Embedded: made by itself."
     )
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(1000, description="Most records in one transaction.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
-    shutdown_timeout_ms: Annotated[int, Field(ge=0, le=300_000)] = 10_000
+    shutdown_timeout_ms: Annotated[int, Field(ge=0, le=300_000)] = Field(
+        10_000, description="How long a stop may take before what is left is cut off."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -104,7 +114,7 @@ class Settings(BaseSettings):
         ):
             problems.append("MEALTRAIL_KAFKA_SASL_USERNAME and MEALTRAIL_KAFKA_SASL_PASSWORD are needed with SASL")
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
     @property
@@ -118,9 +128,22 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_url=False, include_input=False, include_context=False):
-            name = "_".join(str(part) for part in problem["loc"])
-            text = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"MEALTRAIL_{name.upper()}: {text}" if name else text)
-        raise SettingsInvalid("settings are wrong:\n  " + "\n  ".join(lines)) from error
+        problems = _problems(error)
+        # How settings go together is only looked at once each is well by itself: so again, with the wrong ones unset.
+        wrong = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]} & set(Settings.model_fields)
+        if wrong:
+            try:
+                Settings(**{name: Settings.model_fields[name].default for name in wrong})
+            except ValidationError as others:
+                variables = [f"MEALTRAIL_{name.upper()}" for name in wrong]
+                problems += [line for line in _problems(others) if not any(name in line for name in variables)]
+        raise SettingsInvalid("settings are wrong:\n  " + "\n  ".join(problems)) from error
+
+
+def _problems(error: ValidationError) -> list[str]:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        name = "_".join(str(part) for part in problem["loc"])
+        texts = problem["msg"].removeprefix("Value error, ").splitlines()
+        lines += [f"MEALTRAIL_{name.upper()}: {text}" if name else text for text in texts]
+    return lines

@@ -23,6 +23,7 @@ from benchmarks.parts import Parts, running_parts
 from benchmarks.processes import MeasurementError
 from benchmarks.report import print_figure, write_results
 from benchmarks.rounds import Figure, Measurement, Report
+from schemas.errors import MealtrailError
 from tests.support.sources import UnavailableError
 
 FIGURES = ("ingress", "apply")
@@ -42,14 +43,14 @@ def main() -> int:
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # it warns about every topic that was made just now
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     try:
-        asyncio.run(_measure(console, options))
+        return asyncio.run(_measure(console, options))
     except (MeasurementError, UnavailableError) as error:
         console.print(f"not measured: {error}", markup=False, highlight=False)
         return 1
-    return 0
 
 
-async def _measure(console: Console, options: argparse.Namespace) -> None:
+async def _measure(console: Console, options: argparse.Namespace) -> int:
+    """Measures what was asked for; a figure that fails is named and leaves the others alone. Returns the exit code."""
     cores, machine, when = share_cores(), describe_machine(), datetime.now(UTC)
     console.print(f"{machine['processor']}, {machine['cores']} cores; {cores.describe()}", highlight=False)
     with on_cores(cores.others), running_parts(cores) as parts:
@@ -63,13 +64,18 @@ async def _measure(console: Console, options: argparse.Namespace) -> None:
             console.print(condition, highlight=False)
         if not commits.durable:
             raise MeasurementError("this PostgreSQL does not keep what it commits; rates of it would mean nothing")
-        figures = []
-        for name in FIGURES:
-            if options.only in (None, name):
+        figures, asked = [], [name for name in FIGURES if options.only in (None, name)]
+        for name in asked:
+            try:
                 figures.append(await _one_figure(console, name, parts, options))
+            except (MeasurementError, MealtrailError) as error:
+                console.print(f"{name} was not measured: {error}", markup=False, highlight=False)
+            else:
                 print_figure(console, figures[-1])
-    path = write_results(figures, machine, conditions, when)
-    console.print(f"kept in {path.relative_to(path.parents[2])}", highlight=False)
+    if figures:
+        path = write_results(figures, machine, conditions, when)
+        console.print(f"kept in {path.relative_to(path.parents[2])}", highlight=False)
+    return 0 if len(figures) == len(asked) else 1
 
 
 async def _one_figure(console: Console, name: str, parts: Parts, options: argparse.Namespace) -> Figure:

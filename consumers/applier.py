@@ -1,6 +1,6 @@
 """Batch in, one fenced transaction out.
 
-A batch is parsed, then inside one transaction: fence, load, fold, write, seal, commit. Nothing is read before the fence
+A batch is parsed, then inside one transaction: fence, load, fold, write, commit. Nothing is read before the fence
 and nothing is kept between batches, so a worker that has lost its partition cannot act on what it once knew. The number
 of statements does not depend on the number of events.
 
@@ -19,12 +19,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from backbone.eventlog.port import LogRecord
 from backbone.store.engine import Store
 from backbone.store.tables import held_events
-from consumers.fold import fold, read_event
-from consumers.ledger import Ledger, LoggedEvent
+from consumers.fold import fold
+from consumers.ledger import Ledger
 from consumers.ledger_reading import load_ledger
 from consumers.ledger_writing import write_changes
-from consumers.offset_rows import Cursor, create_offset_row, pass_fence, read_cursor, seal
-from schemas.errors import LogGap, MealtrailError, RecordUnappliable, RecordUnknown
+from consumers.logged_event import LoggedEvent, read_event
+from consumers.offset_rows import Cursor, create_offset_row, pass_fence, read_cursor, write_head
+from schemas.errors import LogGap, RecordUnappliable, RecordUnknown
 from schemas.records import TickRecord
 
 
@@ -45,6 +46,7 @@ class Applied:
     next: int
     seq: int
     watermark_ms: int
+    last_event_id: str
     verdicts: Counter[tuple[str, str | None]]
     repeats: int
     held: int
@@ -85,13 +87,13 @@ class Applier:
             raise LogGap(f"partition {partition} has no offset row; was the store replaced while this worker ran?")
         return cursor
 
-    async def next_deadline(self, partition: int) -> int | None:
-        """When the partition's first hold is due, in log time; None with nothing held. Raises StoreUnavailable."""
+    async def holds(self, partition: int) -> tuple[int, int | None]:
+        """How many events the partition holds, and when the first is due, in log time. Raises StoreUnavailable."""
+        own = held_events.c.partition == partition
         async with self._store.reading() as connection:
-            deadline: int | None = await connection.scalar(
-                select(func.min(held_events.c.deadline_ms)).where(held_events.c.partition == partition)
-            )
-        return deadline
+            found = await connection.execute(select(func.count(), func.min(held_events.c.deadline_ms)).where(own))
+            count, deadline = found.one()
+        return count, deadline
 
     async def apply(self, partition: int, records: Sequence[LogRecord], *, start: int, published: int) -> Applied:
         """Applies a batch that begins at `start`, in one transaction, exactly once.
@@ -118,8 +120,8 @@ class Applier:
                     f"partition {partition}, offsets {start} to {end - 1}: the store refuses a row: "
                     f"{type(error).__name__}"
                 ) from error
-            await seal(connection, ledger)
-        return _summary(ledger, end)
+            await write_head(connection, ledger)
+        return _summary(ledger, end, parsed[-1].event_id)
 
 
 def _check_contiguous(partition: int, records: Sequence[LogRecord], start: int) -> None:
@@ -135,7 +137,7 @@ def _fold_all(ledger: Ledger, parsed: Sequence[ParsedRecord]) -> None:
     for record in parsed:
         try:
             fold(ledger, record.log_ms, record.content)
-        except MealtrailError as error:
+        except RecordUnknown as error:
             raise RecordUnknown(f"partition {ledger.partition}, offset {record.offset}: {error}") from error
         except Exception as error:
             raise RecordUnappliable(
@@ -143,12 +145,13 @@ def _fold_all(ledger: Ledger, parsed: Sequence[ParsedRecord]) -> None:
             ) from error
 
 
-def _summary(ledger: Ledger, end: int) -> Applied:
+def _summary(ledger: Ledger, end: int, last_event_id: str) -> Applied:
     changes = ledger.changes
     return Applied(
         next=end,
         seq=ledger.seq,
         watermark_ms=ledger.watermark_ms,
+        last_event_id=last_event_id,
         verdicts=Counter((row.verdict, row.reason) for row, _ in changes.rows if not row.inferred),
         repeats=changes.repeats,
         held=len(changes.held),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
 
 from backbone.admin import build_admin
 from backbone.clocks import SYSTEM_CLOCK
-from backbone.eventlog.opening import open_event_log, replication_of
+from backbone.eventlog.opening import open_event_log, wanted_topics
 from backbone.eventlog.port import EventLog
 from backbone.health import Check, Health
 from backbone.listening import listen
@@ -18,11 +18,11 @@ from backbone.metrics import Metrics
 from backbone.settings import Settings
 from backbone.shutdown import stop_on_signal, unless_stopped
 from backbone.store.engine import Store, open_store
-from backbone.store.migration import check_schema, kept_setting
+from backbone.store.migration import check_partitions, check_schema
 from consumers.patience import patiently
 from consumers.runner import Runner, RunnerConfig
-from schemas.errors import ConfigurationError, PartitionSetInvalid, PartitionStopped
-from schemas.topics import OUTCOMES, RECEIVED, topic_specs
+from schemas.errors import ConfigurationError, PartitionStopped, StoreRefused
+from schemas.topics import OUTCOMES, RECEIVED
 
 _log = structlog.get_logger("mealtrail.consumers")
 
@@ -43,21 +43,21 @@ async def check_parts(settings: Settings, log: EventLog, store: Store) -> None:
     Unavailable when log or store do not answer.
     """
     await check_schema(store)
-    kept = await kept_setting(store, "partitions")
-    if kept is not None and int(kept) != settings.partitions:
-        raise PartitionSetInvalid(
-            f"the store was set up for {kept} partitions, MEALTRAIL_PARTITIONS says {settings.partitions}; orders live "
-            "in a partition for good, so growing takes a new topic version and a drain"
-        )
-    replication, min_insync = await replication_of(settings)
-    await log.check_topics(
-        topic_specs(
-            prefix=settings.topic_prefix,
-            partitions=settings.partitions,
-            replication=replication,
-            min_insync=min_insync,
-        )
-    )
+    await check_partitions(store, settings)
+    await log.check_topics(await wanted_topics(settings))
+
+
+async def start_parts(settings: Settings, log: EventLog, store: Store) -> None:
+    """Starts the log and checks that schema, topics and partitions are what this release needs; waits out outages.
+
+    Raises ConfigurationError and its kind, and StoreRefused, when waiting does not help.
+    """
+    await patiently(log.start, doing="reach the log")
+
+    async def check() -> None:
+        await check_parts(settings, log, store)
+
+    await patiently(check, doing="check schema and topics", unless=StoreRefused)
 
 
 @asynccontextmanager
@@ -79,17 +79,21 @@ def consumers_check(runner: Runner, *, required: bool = True) -> Check:
 
     async def probe() -> str | None:
         status = runner.status()
-        if status["stopped"]:
-            raise PartitionStopped(f"partitions stopped: {status['stopped']}")
-        owned = status["owned"]
-        return f"ok: {len(owned)} partitions" if isinstance(owned, list) else None
+        if status.stopped:
+            raise PartitionStopped(f"partitions stopped: {status.stopped}")
+        return (
+            f"ok: {len(status.owned)} partitions"
+            if status.owned
+            else "waiting: no partition is assigned to this worker"
+        )
 
     return Check(part="consumers", probe=probe, required=required)
 
 
-async def run_consumers(settings: Settings) -> None:
+async def run_consumers(settings: Settings, *, listening: Callable[[str], None] | None = None) -> None:
     """Runs one worker on Kafka and PostgreSQL until SIGTERM or SIGINT. Outages at the start are waited out.
 
+    `listening` is told the admin port's URL once it answers.
     Raises ConfigurationError (and its kind) when the set-up cannot work.
     """
     if settings.embedded:
@@ -99,11 +103,13 @@ async def run_consumers(settings: Settings) -> None:
     log = open_event_log(settings)
     runner = Runner(log=log, store=store, config=runner_config(settings), metrics=metrics)
 
-    async def start() -> None:
-        await log.start()
-        await check_parts(settings, log, store)
+    async def probe_log() -> None:
+        await log.bounds(settings.topic_prefix + RECEIVED, [0])
 
-    health = Health([Check(part="store", probe=store.ping), consumers_check(runner)], monotonic=SYSTEM_CLOCK.monotonic)
+    health = Health(
+        [Check(part="log", probe=probe_log), Check(part="store", probe=store.ping), consumers_check(runner)],
+        monotonic=SYSTEM_CLOCK.monotonic,
+    )
     with stop_on_signal() as stop:
         listener = None
         try:
@@ -114,8 +120,10 @@ async def run_consumers(settings: Settings) -> None:
                 setting="MEALTRAIL_ADMIN_",
                 shutdown_timeout_s=1.0,
             )
+            if listening is not None:
+                listening(listener.url)
             _log.info("consumers_starting", admin=listener.url, partitions=settings.partitions)
-            if await unless_stopped(lambda: patiently(start, doing="start", partition=-1), stop):
+            if await unless_stopped(lambda: start_parts(settings, log, store), stop):
                 async with running(runner, stop_timeout_s=settings.shutdown_timeout_ms / 1000) as working:
                     await unless_stopped(lambda: _end_of(working), stop)
         finally:

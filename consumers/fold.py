@@ -9,24 +9,16 @@ so any batch size, any crash and any owner give the same rows.
 
 from __future__ import annotations
 
-from base64 import b64decode
+import orjson
 
-from consumers.ledger import HOLDS_PER_SOURCE, Details, HeldEvent, Ledger, LoggedEvent, OrderKey, Receipt
-from consumers.lifecycle import Decision, OrderState, Situation, Step, decide, follow
-from schemas.details import fill_missing, merge_patch
-from schemas.events import OrderAmended, OrderPlaced, StatusEvent
-from schemas.outcomes import TrailRow
-from schemas.records import TickRecord, digest_event, load_record
-from schemas.times import TimeMark
+from consumers.ledger import HOLDS_PER_SOURCE, Details, HeldEvent, Ledger, Receipt
+from consumers.lifecycle import Decision, OrderState, Situation, decide, follow
+from consumers.logged_event import LoggedEvent, OrderKey
+from consumers.verdict_rows import Ruling, lies_outside, verdict_rows
+from schemas.details import MAX_DETAILS_BYTES, MAX_EXTERNAL_IDS, fill_missing, merge_patch
+from schemas.events import OrderAmended, OrderPlaced
+from schemas.records import TickRecord
 from schemas.verdicts import Reason, ReceiptState, Verdict
-
-
-def read_event(offset: int, log_ms: int, value: bytes) -> LoggedEvent | TickRecord:
-    """A record of the received log, parsed. Raises RecordUnknown for what this release does not know."""
-    record = load_record(value)
-    if isinstance(record, TickRecord):
-        return record
-    return LoggedEvent(offset=offset, log_ms=log_ms, record=record, content=digest_event(record.event), value=value)
 
 
 def fold(ledger: Ledger, log_ms: int, logged: LoggedEvent | TickRecord) -> None:
@@ -49,9 +41,9 @@ def _take_in(ledger: Ledger, logged: LoggedEvent) -> None:
         return
     ledger.changes.arrivals.append(logged)
     if decision.reason is Reason.EVENT_ID_REUSED and receipt is not None:
-        receipt.reused[logged.content] = (logged.offset, logged.offset, 0)
-        ledger.changes.reused.add((*logged.receipt_key, logged.content))
-        _write(ledger, logged, situation, decision, situation.order, ())
+        receipt.reused.add(logged.content)
+        ledger.changes.reused.append((logged, False))
+        ledger.append_all(verdict_rows(ledger, logged, situation, Ruling(Verdict.REJECTED, decision.reason)))
         return
     if receipt is None:
         receipt = Receipt(
@@ -65,13 +57,13 @@ def _take_in(ledger: Ledger, logged: LoggedEvent) -> None:
         )
         ledger.receipts[logged.receipt_key] = receipt
     receipt.last_offset = logged.offset
-    if decision.held:
+    if decision.verdict is None:
         ledger.hold(HeldEvent(logged, ledger.watermark_ms + source.hold_ms))
         receipt.state, receipt.foreign = ReceiptState.HELD, True
         receipt.verdict = receipt.reason = receipt.from_status = receipt.to_status = receipt.decided_ms = None
         ledger.changes.receipts.add(logged.receipt_key)
         return
-    if _conclude(ledger, logged, receipt, situation, decision):
+    if _conclude(ledger, logged, receipt, situation, decision, decision.verdict):
         _reconsider(ledger, logged.order_key)
 
 
@@ -82,9 +74,7 @@ def _absorb(ledger: Ledger, logged: LoggedEvent, receipt: Receipt) -> None:
         receipt.repeats += 1
         ledger.changes.receipts.add(logged.receipt_key)
     else:
-        first_offset, _, repeats = receipt.reused[logged.content]
-        receipt.reused[logged.content] = (first_offset, logged.offset, repeats + 1)
-        ledger.changes.reused.add((*logged.receipt_key, logged.content))
+        ledger.changes.reused.append((logged, True))
 
 
 def _reconsider(ledger: Ledger, key: OrderKey) -> None:
@@ -99,10 +89,10 @@ def _settle(ledger: Ledger, held: HeldEvent, *, may_wait: bool) -> bool:
     receipt = ledger.receipts[held.logged.receipt_key]
     situation = _situation(ledger, held.logged, receipt, may_wait=may_wait, is_new=False)
     decision = decide(situation)
-    if decision.held:
+    if decision.verdict is None:
         return False
     ledger.release(held.logged.offset)
-    return _conclude(ledger, held.logged, receipt, situation, decision)
+    return _conclude(ledger, held.logged, receipt, situation, decision, decision.verdict)
 
 
 def _situation(
@@ -120,116 +110,69 @@ def _situation(
         content_digest=logged.content,
         attempt=receipt.as_attempt() if receipt is not None and is_new else None,
         may_wait=may_wait,
+        too_large=_is_too_large(_offered_details(ledger, logged)),
     )
 
 
-def _conclude(ledger: Ledger, logged: LoggedEvent, receipt: Receipt, situation: Situation, decision: Decision) -> bool:
+def _conclude(
+    ledger: Ledger,
+    logged: LoggedEvent,
+    receipt: Receipt,
+    situation: Situation,
+    decision: Decision,
+    verdict: Verdict,
+) -> bool:
     """Writes a final verdict into order, details, receipt and trail; whether the order's parties changed."""
     before = situation.order
     after, steps = follow(situation, decision)
-    is_foreign = _write(ledger, logged, situation, decision, after, steps)
+    ruling = Ruling(verdict, decision.reason, after, steps)
+    ledger.append_all(verdict_rows(ledger, logged, situation, ruling))
+    is_foreign = lies_outside(situation, ruling)
     receipt.state = ReceiptState.FINAL
-    receipt.verdict, receipt.reason = decision.verdict, decision.reason
+    receipt.verdict, receipt.reason = verdict, decision.reason
     receipt.foreign, receipt.decided_ms = is_foreign, ledger.watermark_ms
     receipt.from_status = None if is_foreign or before is None else before.status
     receipt.to_status = None if is_foreign or after is None else after.status
-    receipt.epoch = 0 if after is None else after.epoch
+    receipt.revision = 0 if after is None else after.revision
     ledger.changes.receipts.add(logged.receipt_key)
     ledger.changes.ahead_of_cancelled += decision.ahead_of_cancelled
-    if after is None or decision.verdict is Verdict.REJECTED:
+    if after is None or verdict is Verdict.REJECTED:
         return False
     if after is not before:
         ledger.orders[logged.order_key] = after
         ledger.changes.orders.add(logged.order_key)
-    _take_details(ledger, logged, before, after)
+    _take_details(ledger, logged, after)
     is_renamed = before is None or before.parties != after.parties
     if is_renamed:
         ledger.changes.renamed.add(logged.order_key)
     return is_renamed
 
 
-def _take_details(ledger: Ledger, logged: LoggedEvent, before: OrderState | None, after: OrderState) -> None:
-    event, key = logged.record.event, logged.order_key
-    if not isinstance(event, OrderPlaced | OrderAmended) or not after.names(logged.record.source):
-        return
-    ledger.changes.external_ids.update((*key[:1], external_id, key[1]) for external_id in event.external_ids)
-    details = ledger.details.setdefault(key, Details())
-    if details.erased or not event.details:
-        return
-    if isinstance(event, OrderAmended):
-        details.content = merge_patch(details.content, event.details)
-    else:
-        details.content = fill_missing({} if before is None else details.content, event.details)
-    ledger.changes.details.add(key)
-
-
-def _write(
-    ledger: Ledger,
-    logged: LoggedEvent,
-    situation: Situation,
-    decision: Decision,
-    after: OrderState | None,
-    steps: tuple[Step, ...],
-) -> bool:
-    """Appends the verdict's trail rows: one, or one a step. Returns whether they lie outside an order's history."""
-    record, before = logged.record, situation.order
-    is_foreign = situation.foreign and not steps
-    shown = None if is_foreign else after
-    previous_ms = None if is_foreign or before is None else before.step_received_ms
-    previous_us = None if is_foreign or before is None else before.step_occurred_us
-    status = None if shown is None else shown.status
-    for step in steps or (Step(status, status, inferred=False),):  # type: ignore[arg-type]
-        ledger.append(
-            TrailRow(
-                partition=ledger.partition,
-                seq=ledger.seq + 1,
-                workspace=record.workspace,
-                order_id=record.order_id,
-                event_id=record.event_id,
-                event_type=record.event.type,
-                source=record.source.name,
-                source_uid=record.source.uid,
-                role=record.source.role,
-                verdict=decision.verdict or "",
-                reason=decision.reason,
-                reported_status=_reported(logged, step),
-                fact=getattr(record.event, "code", None),
-                from_status=step.from_status,
-                to_status=step.to_status,
-                occurred_us=record.event.occurred_us,
-                occurred_mark=_mark(logged, situation),
-                received_ms=logged.log_ms,
-                decided_ms=ledger.watermark_ms,
-                previous_received_ms=previous_ms,
-                previous_occurred_us=previous_us,
-                inferred=step.inferred,
-                foreign=is_foreign,
-                restaurant=shown.parties.get("restaurant") if shown else None,
-                courier=shown.parties.get("courier") if shown else None,
-                marketplace=shown.parties.get("marketplace") if shown else None,
-                fulfilment=shown.fulfilment if shown else None,
-                offset=logged.offset,
-                payload_digest=record.payload_digest,
-            )
-        )
-        previous_ms, previous_us = logged.log_ms, situation.occurred_us
-    return is_foreign
-
-
-def _reported(logged: LoggedEvent, step: Step) -> str | None:
+def _offered_details(ledger: Ledger, logged: LoggedEvent) -> Details | None:
+    """The order's details as they would be with this announcement or amendment; None for any other event."""
     event = logged.record.event
-    if isinstance(event, OrderPlaced):
-        return step.to_status if step.from_status is None else None
-    return event.status if isinstance(event, StatusEvent) else None
+    if not isinstance(event, OrderPlaced | OrderAmended):
+        return None
+    present = ledger.details.get(logged.order_key, Details())
+    external_ids = present.external_ids.union(event.external_ids)
+    if present.erased:
+        return Details(present.content, present.erased, external_ids)
+    merge = merge_patch if isinstance(event, OrderAmended) else fill_missing
+    return Details(merge(present.content, event.details), present.erased, external_ids)
 
 
-def _mark(logged: LoggedEvent, situation: Situation) -> str | None:
-    event = logged.record.event
-    if event.occurred_mark is not None or event.occurred_us is None:
-        return event.occurred_mark or TimeMark.MISSING
-    return None if situation.occurred_us is not None else TimeMark.IMPLAUSIBLE
+def _is_too_large(offered: Details | None) -> bool:
+    if offered is None:
+        return False
+    return len(offered.external_ids) > MAX_EXTERNAL_IDS or len(orjson.dumps(offered.content)) > MAX_DETAILS_BYTES
 
 
-def payload_of(logged: LoggedEvent) -> bytes | None:
-    """The request body as it was received, if it rides on this record."""
-    return None if logged.record.payload is None else b64decode(logged.record.payload)
+def _take_details(ledger: Ledger, logged: LoggedEvent, after: OrderState) -> None:
+    offered = _offered_details(ledger, logged)
+    if offered is None or not after.names(logged.record.source):
+        return
+    key, present = logged.order_key, ledger.details.get(logged.order_key, Details())
+    ledger.changes.external_ids.update((key[0], new, key[1]) for new in offered.external_ids - present.external_ids)
+    if offered.content != present.content:
+        ledger.changes.details.add(key)
+    ledger.details[key] = offered

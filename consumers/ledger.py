@@ -7,42 +7,20 @@ one and never touches a store. Keys carry the workspace first.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
 
 from consumers.lifecycle.state import Attempt, OrderState
+from consumers.logged_event import LoggedEvent, OrderKey, ReceiptKey
 from schemas.canonical import GENESIS
 from schemas.outcomes import TrailRow, hash_row
-from schemas.records import ApplicableRecord
 from schemas.statuses import OrderStatus
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
-OrderKey = tuple[str, str]
-ReceiptKey = tuple[str, str]
 HOLDS_PER_SOURCE = 1000
 """Events that one source may have waiting in one partition; more are rejected at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedEvent:
-    """An applicable record with its place and time in the log. `content` is the digest of the event's own fields."""
-
-    offset: int
-    log_ms: int
-    record: ApplicableRecord
-    content: str
-    value: bytes
-
-    @property
-    def order_key(self) -> OrderKey:
-        """Which order it is about."""
-        return self.record.workspace, self.record.order_id
-
-    @property
-    def receipt_key(self) -> ReceiptKey:
-        """Which receipt tells of it."""
-        return self.record.workspace, self.record.receipt_digest
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,11 +40,11 @@ class Receipt:
     from_status: OrderStatus | None = None
     to_status: OrderStatus | None = None
     foreign: bool = False
-    epoch: int = 0
+    revision: int = 0
     repeats: int = 0
     decided_ms: int | None = None
-    reused: dict[str, tuple[int, int, int]] = field(default_factory=dict)
-    """Other contents under the same event id: digest -> (offset of the first, of the latest, repeats)."""
+    reused: set[str] = field(default_factory=set)
+    """Digests of other contents that came under the same event id."""
 
     def as_attempt(self) -> Attempt:
         """What row 1 of the verdict table asks for."""
@@ -75,7 +53,7 @@ class Receipt:
             state=self.state,
             verdict=self.verdict,
             reason=self.reason,
-            epoch=self.epoch,
+            revision=self.revision,
             first_offset=self.first_offset,
             reused=frozenset(self.reused),
         )
@@ -95,6 +73,7 @@ class Details:
 
     content: dict[str, Any] = field(default_factory=dict)
     erased: bool = False
+    external_ids: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -110,7 +89,8 @@ class Changes:
     details: set[OrderKey] = field(default_factory=set)
     external_ids: set[tuple[str, str, str]] = field(default_factory=set)
     receipts: set[ReceiptKey] = field(default_factory=set)
-    reused: set[tuple[str, str, str]] = field(default_factory=set)
+    reused: list[tuple[LoggedEvent, bool]] = field(default_factory=list)
+    """Events under an event id that stands for another content, and whether each is a repeat of such a one."""
     held: set[int] = field(default_factory=set)
     """Offsets of events that began to wait."""
     released: set[int] = field(default_factory=set)
@@ -137,11 +117,12 @@ class Ledger:
     _deadlines: list[tuple[int, int]] = field(default_factory=list)
     """A heap of (deadline, offset); entries of events that wait no more are skipped."""
 
-    def append(self, row: TrailRow) -> None:
-        """The next row of the trail; `row.seq` must be the head's successor."""
-        self.hash = hash_row(self.hash, row)
-        self.seq = row.seq
-        self.changes.rows.append((row, self.hash))
+    def append_all(self, rows: Iterable[TrailRow]) -> None:
+        """The next rows of the trail; their numbers must follow the head's."""
+        for row in rows:
+            self.hash = hash_row(self.hash, row)
+            self.seq = row.seq
+            self.changes.rows.append((row, self.hash))
 
     def load(self, held: HeldEvent) -> None:
         """An event that was waiting when the batch began."""

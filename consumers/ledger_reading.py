@@ -15,12 +15,20 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.bulk import select_rows
-from backbone.store.tables import held_events, order_details, orders, receipts, reused_event_ids
-from consumers.fold import read_event
-from consumers.ledger import Details, HeldEvent, Ledger, LoggedEvent, Receipt
+from backbone.store.tables import (
+    held_events,
+    order_details,
+    order_external_ids,
+    orders,
+    receipts,
+    reused_event_ids,
+)
+from consumers.ledger import Details, HeldEvent, Ledger, Receipt
+from consumers.lifecycle.table import MAY_ANNOUNCE
+from consumers.logged_event import LoggedEvent, read_event
 from consumers.order_rows import ORDER_COLUMNS, order_state
 from schemas.errors import RecordUnknown
-from schemas.events import OrderAmended, OrderPlaced
+from schemas.events import OrderAmended, OrderPlaced, StatusEvent
 from schemas.statuses import OrderStatus
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
@@ -39,7 +47,7 @@ RECEIPT_COLUMNS = (
     "from_status",
     "to_status",
     "foreign",
-    "epoch",
+    "revision",
     "repeats",
     "decided_ms",
 )
@@ -54,7 +62,7 @@ async def load_ledger(
         by_workspace.setdefault(event.record.workspace, []).append(event)
     await _load_due(connection, ledger, max(ledger.watermark_ms, last_log_ms))
     for workspace, own in by_workspace.items():
-        order_ids = {event.record.order_id for event in own}
+        order_ids = {event.record.order_id for event in own if _may_release(event)}
         await _load_held_of(connection, ledger, workspace, order_ids)
     await _load_held_counts(connection, ledger, {event.record.source.uid for event in events})
     for held in ledger.held.values():
@@ -62,6 +70,17 @@ async def load_ledger(
     for workspace, own in by_workspace.items():
         await _load_orders(connection, ledger, workspace, own)
         await _load_receipts(connection, ledger, workspace, own)
+
+
+def _may_release(logged: LoggedEvent) -> bool:
+    """Whether events held for the order may be decided again after this one: it may announce it or change its parties.
+
+    Only then are they loaded: a source may have a thousand waiting for one order, and go on posting.
+    """
+    event = logged.record.event
+    if isinstance(event, StatusEvent):
+        return event.status is OrderStatus.NEW and logged.record.source.role in MAY_ANNOUNCE
+    return isinstance(event, OrderPlaced | OrderAmended)
 
 
 async def _load_due(connection: AsyncConnection, ledger: Ledger, watermark_ms: int) -> None:
@@ -98,7 +117,7 @@ async def _load_held_counts(connection: AsyncConnection, ledger: Ledger, source_
         return
     counts = await connection.execute(
         select(held_events.c.source_uid, func.count())
-        .where(held_events.c.partition == ledger.partition)
+        .where(held_events.c.partition == ledger.partition, held_events.c.source_uid.in_(sorted(source_uids)))
         .group_by(held_events.c.source_uid)
     )
     ledger.held_by_source = Counter({row[0]: int(row[1]) for row in counts})
@@ -117,6 +136,9 @@ async def _load_orders(
     columns = ("order_id", "details", "erased")
     for row in await select_rows(connection, order_details, columns, fixed=fixed, many=("order_id", detailed)):
         ledger.details[(workspace, row[0])] = Details(orjson.loads(row[1]), bool(row[2]))
+    names = ("order_id", "external_id")
+    for row in await select_rows(connection, order_external_ids, names, fixed=fixed, many=("order_id", detailed)):
+        ledger.details.setdefault((workspace, row[0]), Details()).external_ids.add(row[1])
 
 
 async def _load_receipts(
@@ -139,8 +161,8 @@ async def _load_receipts(
                 "foreign": bool(named["foreign"]),
             }
         )
-    reused = ("digest", "content_digest", "offset", "last_offset", "repeats")
-    for digest, content, *told in await select_rows(
-        connection, reused_event_ids, reused, fixed=fixed, many=("digest", digests)
+    first_ones = {**fixed, "repeat": False}
+    for digest, content in await select_rows(
+        connection, reused_event_ids, ("digest", "content_digest"), fixed=first_ones, many=("digest", digests)
     ):
-        ledger.receipts[(workspace, digest)].reused[content] = (told[0], told[1], told[2])
+        ledger.receipts[(workspace, digest)].reused.add(content)

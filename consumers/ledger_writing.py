@@ -24,13 +24,13 @@ from backbone.store.tables import (
     reused_event_ids,
     trail,
 )
-from consumers.fold import payload_of
-from consumers.ledger import Ledger, LoggedEvent
+from consumers.ledger import Ledger
 from consumers.ledger_reading import RECEIPT_COLUMNS
+from consumers.logged_event import LoggedEvent
 from consumers.order_rows import ORDER_COLUMNS, order_row
 from schemas.events import StatusEvent
 from schemas.outcomes import TrailRow
-from schemas.records import OperatorRecord
+from schemas.records import OperatorRecord, dump_record
 
 _TRAIL = tuple(field.name for field in fields(TrailRow))
 _trail_values = attrgetter(*_TRAIL)
@@ -82,12 +82,11 @@ async def write_changes(connection: AsyncConnection, ledger: Ledger) -> None:
     await insert_rows(
         connection,
         reused_event_ids,
-        ("workspace", "digest", "content_digest", "partition", "offset", "last_offset", "repeats"),
+        ("workspace", "digest", "offset", "partition", "content_digest", "repeat"),
         [
-            (workspace, digest, content, partition, *ledger.receipts[(workspace, digest)].reused[content])
-            for workspace, digest, content in sorted(changes.reused)
+            (*logged.receipt_key, logged.offset, partition, logged.content, is_repeat)
+            for logged, is_repeat in changes.reused
         ],
-        on_conflict="update",
     )
     await _write_orders(connection, ledger)
     await _write_held(connection, ledger)
@@ -160,7 +159,7 @@ async def _write_held(connection: AsyncConnection, ledger: Ledger) -> None:
                 "foreign",
                 held.deadline_ms,
                 held.logged.log_ms,
-                held.logged.value,
+                dump_record(record.model_copy(update={"payload": None})),  # its body lies in event_payloads
             )
         )
     await insert_rows(connection, held_events, _HELD, rows)
@@ -174,7 +173,7 @@ def _payload_row(partition: int, logged: LoggedEvent) -> tuple[Any, ...]:
         partition,
         logged.offset,
         record.order_id,
-        payload_of(logged),
+        logged.payload,
         record.salt,
         record.why if isinstance(record, OperatorRecord) and event.comment is None else event.comment,
         reason,

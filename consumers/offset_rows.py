@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backbone.store.bulk import insert_rows
 from backbone.store.tables import offsets
 from consumers.ledger import Ledger
 from schemas.canonical import GENESIS
@@ -35,12 +34,8 @@ class Cursor:
 
 async def create_offset_row(connection: AsyncConnection, partition: int) -> None:
     """Makes the partition's row at offset 0 unless there is one."""
-    insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    await connection.execute(
-        insert(offsets)
-        .values(partition=partition, next=0, watermark_ms=0, published=0, last_event_id=None, seq=0, hash=GENESIS)
-        .on_conflict_do_nothing()
-    )
+    columns = ("partition", "next", "watermark_ms", "published", "last_event_id", "seq", "hash")
+    await insert_rows(connection, offsets, columns, [(partition, 0, 0, 0, None, 0, GENESIS)], on_conflict="ignore")
 
 
 async def read_cursor(connection: AsyncConnection, partition: int) -> Cursor | None:
@@ -72,7 +67,7 @@ async def pass_fence(
     return Ledger(partition=partition, watermark_ms=row.watermark_ms, seq=row.seq, hash=bytes(row.hash))
 
 
-async def seal(connection: AsyncConnection, ledger: Ledger) -> None:
+async def write_head(connection: AsyncConnection, ledger: Ledger) -> None:
     """Writes the watermark and the chain's new head; the last statement before the commit."""
     await connection.execute(
         update(offsets)

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from consumers.lifecycle.state import OrderState, Passer, Undone
+from consumers.lifecycle.state import OrderState, PassedBy, Undone
 from schemas.statuses import Fulfilment, OrderStatus
 
 ORDER_COLUMNS = (
@@ -19,8 +19,8 @@ ORDER_COLUMNS = (
     "courier",
     "marketplace",
     "former",
-    "epoch",
-    "memory",
+    "revision",
+    "decision_state",
     "announced_ms",
     "placed_us",
     "step_received_ms",
@@ -35,7 +35,7 @@ def _dumps(value: Any) -> str:
 
 def order_row(order: OrderState, partition: int) -> tuple[Any, ...]:
     """The order as a row in the order of ORDER_COLUMNS."""
-    memory = {
+    kept = {
         "passers": {str(status): list(by) for status, by in order.passers.items()},
         "cancellation": None if order.cancellation is None else list(order.cancellation),
         "before": order.status_before_cancellation,
@@ -52,8 +52,8 @@ def order_row(order: OrderState, partition: int) -> tuple[Any, ...]:
         order.parties.get("courier"),
         order.parties.get("marketplace"),
         _dumps({slot: list(gone) for slot, gone in order.former.items()}),
-        order.epoch,
-        _dumps(memory),
+        order.revision,
+        _dumps(kept),
         order.announced_ms,
         order.placed_us,
         order.step_received_ms,
@@ -65,8 +65,8 @@ def order_row(order: OrderState, partition: int) -> tuple[Any, ...]:
 def order_state(row: tuple[Any, ...]) -> OrderState:
     """The state that `order_row` wrote."""
     named = dict(zip(ORDER_COLUMNS, row, strict=True))
-    memory = orjson.loads(named["memory"])
-    before = memory["before"]
+    kept = orjson.loads(named["decision_state"])
+    before = kept["before"]
     return OrderState(
         workspace=named["workspace"],
         order_id=named["order_id"],
@@ -74,12 +74,12 @@ def order_state(row: tuple[Any, ...]) -> OrderState:
         fulfilment=None if named["fulfilment"] is None else Fulfilment(named["fulfilment"]),
         parties={slot: named[slot] for slot in ("restaurant", "courier", "marketplace") if named[slot] is not None},
         former={slot: tuple(gone) for slot, gone in orjson.loads(named["former"]).items()},
-        epoch=named["epoch"],
-        passers={OrderStatus(status): Passer(*by) for status, by in memory["passers"].items()},
-        cancellation=None if memory["cancellation"] is None else Passer(*memory["cancellation"]),
+        revision=named["revision"],
+        passers={OrderStatus(status): PassedBy(*by) for status, by in kept["passers"].items()},
+        cancellation=None if kept["cancellation"] is None else PassedBy(*kept["cancellation"]),
         status_before_cancellation=None if before is None else OrderStatus(before),
-        undone={OrderStatus(status): Undone(*by) for status, by in memory["undone"].items()},
-        reported={OrderStatus(status): tuple(uids) for status, uids in memory["reported"].items()},
+        undone={OrderStatus(status): Undone(*by) for status, by in kept["undone"].items()},
+        reported={OrderStatus(status): tuple(uids) for status, uids in kept["reported"].items()},
         announced_ms=named["announced_ms"],
         placed_us=named["placed_us"],
         step_received_ms=named["step_received_ms"],

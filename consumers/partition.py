@@ -1,8 +1,9 @@
 """One partition in this worker's hands: fetch, apply, publish, tick, until it is lost, stopped or shut down.
 
-Before the first batch it makes sure that the log is the one the store remembers: `next` must lie inside it, and the
-record before `next`, where the log still has it, must carry the remembered event id. A topic that was recreated or
-truncated stops the partition here instead of feeding it other records under the same offsets.
+Before the first batch, and whenever the log or this process was away, it makes sure that the log is the one the store
+remembers: `next` must lie inside it, and the record before `next`, where the log still has it, must carry the
+remembered event id. A topic that was recreated or truncated stops the partition here instead of feeding it other
+records under the same offsets.
 
 A batch that fails for a reason of its own is applied record by record, so everything before the culprit is in; then the
 partition stops, loudly, with the culprit's offset in the message. (Setting it aside is a later release's.)
@@ -19,13 +20,13 @@ from time import perf_counter
 import structlog
 
 from backbone.clocks import Clock
-from backbone.eventlog.port import EventLog, GroupMember, LogRecord, NewRecord
+from backbone.eventlog.port import EventLog, GroupMember, LogRecord
+from backbone.eventlog.received import event_id_of, tick_to_log
 from backbone.metrics import Metrics
 from consumers.applier import Applied, Applier
 from consumers.offset_rows import Cursor
 from consumers.patience import FIRST_PAUSE_S, patiently
 from consumers.relay import Relay
-from schemas.cloudevents import TICK_TYPE, cloudevent_headers, header
 from schemas.errors import (
     LogGap,
     LogReplaced,
@@ -34,9 +35,13 @@ from schemas.errors import (
     PartitionStopped,
     StoreUnavailable,
 )
-from schemas.records import TickRecord, dump_record
+from schemas.records import TickRecord
 
 _log = structlog.get_logger("mealtrail.consumers")
+
+
+FROZEN_S = 1.0
+"""A wait for records that takes so much longer than asked for means that this process did not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +68,18 @@ class PartitionWorker:
         self._cursor = cursor
         self._deadline: int | None = None
         self._tick_not_before = 0.0
+        self._seen_at = parts.clock.monotonic()
+        self._log_was_away = False
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
         """Ends `run` after the batch in hand. Returns at once, may be repeated."""
         self._stopping.set()
+
+    @property
+    def next_offset(self) -> int:
+        """The offset of the next record to apply."""
+        return self._cursor.next
 
     async def wait_stopped(self) -> None:
         """Returns once `stop` was called."""
@@ -85,7 +97,9 @@ class PartitionWorker:
             await self._look_at_holds()
             while not self._stopping.is_set():
                 records = await self._fetch(member)
-                if records:
+                if self._is_doubtful():
+                    await self._check_identity(member)
+                elif records:
                     await self._apply_or_narrow(records)
                 else:
                     await self._tick_if_due()
@@ -107,13 +121,14 @@ class PartitionWorker:
             before = await member.fetch(partition, cursor.next - 1, max_records=1, timeout=self._parts.idle_s)
             if not before:
                 raise LogUnavailable("the record before the next one did not come")
-            if header(before[0].headers, "ce_id") != cursor.last_event_id:
+            if event_id_of(before[0].headers) != cursor.last_event_id:
                 raise LogReplaced(
                     f"partition {partition}: the record at offset {cursor.next - 1} is not the one that was applied; "
                     "the topic was recreated. Point this store at its own log, or rebuild it from this one"
                 )
 
         await patiently(look, doing="check the log's identity", partition=partition)
+        self._seen_at, self._log_was_away = self._parts.clock.monotonic(), False
 
     async def _fetch(self, member: GroupMember) -> list[LogRecord]:
         """Records from the cursor on; none after the idle time, or when stopping."""
@@ -124,9 +139,13 @@ class PartitionWorker:
             timeout = min(timeout, max(until_tick, 0.01))
 
         async def fetch() -> list[LogRecord]:
-            return await member.fetch(
-                self._partition, self._cursor.next, max_records=self._parts.batch_size, timeout=timeout
-            )
+            try:
+                return await member.fetch(
+                    self._partition, self._cursor.next, max_records=self._parts.batch_size, timeout=timeout
+                )
+            except LogUnavailable:
+                self._log_was_away = True
+                raise
 
         fetching = asyncio.ensure_future(patiently(fetch, doing="fetch", partition=self._partition))
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -137,6 +156,16 @@ class PartitionWorker:
             for task in (fetching, stopping):
                 task.cancel()
             await asyncio.gather(fetching, stopping, return_exceptions=True)
+
+    def _is_doubtful(self) -> bool:
+        """Whether the log may have been exchanged since we last looked: it was away, or we were (frozen, suspended).
+
+        Records fetched then are not applied before its identity is checked again.
+        """
+        now = self._parts.clock.monotonic()
+        away_s, self._seen_at = now - self._seen_at, now
+        is_doubtful, self._log_was_away = self._log_was_away or away_s > self._parts.idle_s + FROZEN_S, False
+        return is_doubtful
 
     async def _apply_or_narrow(self, records: Sequence[LogRecord]) -> None:
         try:
@@ -177,7 +206,9 @@ class PartitionWorker:
             self._relay.committed(self._cursor.seq)
             await self._look_at_holds()
             return
-        self._cursor = Cursor(applied.next, None, applied.seq, self._relay.published, applied.watermark_ms)
+        self._cursor = Cursor(
+            applied.next, applied.last_event_id, applied.seq, self._relay.published, applied.watermark_ms
+        )
         self._relay.committed(applied.seq)
         self._report(applied, start, perf_counter() - began)
         if applied.held or applied.released:
@@ -190,10 +221,11 @@ class PartitionWorker:
         return await patiently(read, doing="read the offset row", partition=self._partition)
 
     async def _look_at_holds(self) -> None:
-        async def look() -> int | None:
-            return await self._parts.applier.next_deadline(self._partition)
+        async def look() -> tuple[int, int | None]:
+            return await self._parts.applier.holds(self._partition)
 
-        deadline = await patiently(look, doing="look at holds", partition=self._partition)
+        held, deadline = await patiently(look, doing="look at holds", partition=self._partition)
+        self._parts.metrics.held.labels(str(self._partition)).set(held)
         if deadline != self._deadline:
             self._deadline, self._tick_not_before = deadline, 0.0
 
@@ -208,11 +240,8 @@ class PartitionWorker:
         if parts.clock.monotonic() < self._tick_not_before:
             return
         tick = TickRecord(event_id=f"tick-{uuid.uuid4()}")
-        headers = cloudevent_headers(event_id=tick.event_id, event_type=TICK_TYPE, source="/consumers", subject=None)
         try:
-            positions = await parts.log.append(
-                parts.received_topic, [NewRecord(self._partition, None, dump_record(tick), headers)]
-            )
+            positions = await parts.log.append(parts.received_topic, [tick_to_log(tick, self._partition)])
         except LogUnavailable as error:
             _log.warning("tick_not_appended", partition=self._partition, code=error.code)
             self._tick_not_before = parts.clock.monotonic() + parts.idle_s

@@ -9,7 +9,6 @@ reads every row once and in order. How far the relay came rides in the next fenc
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
 
 import orjson
 import structlog
@@ -19,6 +18,7 @@ from backbone.eventlog.port import EventLog, NewRecord
 from backbone.metrics import Metrics
 from backbone.store.engine import Store
 from backbone.store.tables import trail
+from backbone.store.trail_rows import ROW_COLUMNS, read_row
 from consumers.patience import patiently
 from schemas.cloudevents import OUTCOME_TYPE, cloudevent_headers
 from schemas.identifiers import record_key
@@ -26,21 +26,32 @@ from schemas.outcomes import TrailRow, outcome_document
 from schemas.times import rfc3339_millis
 
 _log = structlog.get_logger("mealtrail.relay")
-_COLUMNS = [trail.c[field.name] for field in fields(TrailRow)]
 BATCH_ROWS = 500
+TURNS = 2
+"""Relays of one worker that may have a batch at the log at once. All of them together would fill the log's window of
+unresolved records, which ticks (and, in one process, webhooks) need too."""
 
 
 class Relay:
     """Publishes one partition's trail. `published` is the last seq the topic has acknowledged to this owner."""
 
     def __init__(
-        self, *, log: EventLog, topic: str, store: Store, metrics: Metrics, partition: int, published: int
+        self,
+        *,
+        log: EventLog,
+        topic: str,
+        store: Store,
+        metrics: Metrics,
+        partition: int,
+        published: int,
+        turns: asyncio.Semaphore,
     ) -> None:
         self._log = log
         self._topic = topic
         self._store = store
         self._metrics = metrics
         self._partition = partition
+        self._turns = turns
         self.published = published
         self._head = published
         self._more = asyncio.Event()
@@ -70,7 +81,7 @@ class Relay:
         async with self._store.reading() as connection:
             rows = (
                 await connection.execute(
-                    select(*_COLUMNS, trail.c.hash)
+                    select(*ROW_COLUMNS)
                     .where(trail.c.partition == self._partition, trail.c.seq > self.published)
                     .order_by(trail.c.seq)
                     .limit(BATCH_ROWS)
@@ -79,8 +90,10 @@ class Relay:
         if not rows:
             self._head = self.published
             return
-        batch = [(TrailRow(**dict(zip(TrailRow.__slots__, row[:-1], strict=True))), bytes(row[-1])) for row in rows]
-        await self._log.append(self._topic, [outcome_record(row, row_hash) for row, row_hash in batch])
+        batch = [read_row(values) for values in rows]
+        records = [outcome_record(row, row_hash) for row, row_hash in batch]
+        async with self._turns:
+            await self._log.append(self._topic, records)
         self.published = batch[-1][0].seq
         self._metrics.relay_lag.labels(str(self._partition)).set(max(0, self._head - self.published))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
@@ -21,10 +22,33 @@ from consumers.applier import Applier
 from consumers.offset_rows import Cursor
 from consumers.partition import PartitionParts, PartitionWorker
 from consumers.patience import patiently
-from consumers.relay import Relay
-from schemas.errors import MealtrailError, PartitionStopped, Unavailable
+from consumers.relay import TURNS, Relay
+from schemas.errors import (
+    ConfigurationError,
+    LogGap,
+    LogReplaced,
+    MealtrailError,
+    PartitionStopped,
+    RecordUnappliable,
+    RecordUnknown,
+    Unavailable,
+)
 
 _log = structlog.get_logger("mealtrail.consumers")
+
+
+STOP_CODES = (
+    LogGap.code,
+    LogReplaced.code,
+    RecordUnknown.code,
+    RecordUnappliable.code,
+    ConfigurationError.code,
+    MealtrailError.code,
+)
+"""What a partition can stop with; anything else counts as the last, a fault of ours."""
+
+
+LAG_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +62,14 @@ class RunnerConfig:
     idle_s: float = 1.0
     stop_timeout_s: float = 10.0
     """How long a partition may take to finish its batch and publish it when it is lost or the worker stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerStatus:
+    """The partitions a worker owns, and those of them that stopped, with the code of why."""
+
+    owned: tuple[int, ...]
+    stopped: dict[int, str]
 
 
 class Runner:
@@ -57,6 +89,7 @@ class Runner:
         self._config = config
         self._metrics = metrics
         self._applier = Applier(store)
+        self._relay_turns = asyncio.Semaphore(TURNS)
         self._parts = PartitionParts(
             log=log,
             applier=self._applier,
@@ -71,6 +104,7 @@ class Runner:
         self._workers: dict[int, PartitionWorker] = {}
         self._stopped: dict[int, str] = {}
         self._stopping = asyncio.Event()
+        self._count_stopped()
 
     async def run(self) -> None:
         """Joins the group and works until `stop`; waits out a log that does not answer. Runs once."""
@@ -79,13 +113,13 @@ class Runner:
         async def join() -> GroupMember:
             return await self._log.join(self._config.received_topic, self._config.group, self)
 
-        joining = asyncio.ensure_future(patiently(join, doing="join the group", partition=-1))
+        joining = asyncio.ensure_future(patiently(join, doing="join the group"))
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait((joining, stopping), return_when=asyncio.FIRST_COMPLETED)
             if joining.done():
                 self._member.set_result(joining.result())
-                await stopping
+                await self._watch_lag(stopping)
         finally:
             stopping.cancel()
             joining.cancel()
@@ -101,9 +135,9 @@ class Runner:
         for worker in self._workers.values():
             worker.stop()
 
-    def status(self) -> dict[str, object]:
-        """What this worker owns and which partitions stopped, with the stop's code; for /readyz."""
-        return {"owned": sorted(self._tasks), "stopped": dict(sorted(self._stopped.items()))}
+    def status(self) -> RunnerStatus:
+        """What this worker owns and what stopped; for /readyz."""
+        return RunnerStatus(tuple(sorted(self._tasks)), dict(sorted(self._stopped.items())))
 
     def gained(self, partitions: Collection[int]) -> None:
         """Starts a task for each partition (called by the log)."""
@@ -128,6 +162,8 @@ class Runner:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
+            for partition in tasks:
+                self._metrics.forget_partition(partition)
             _log.info("partitions_released", partitions=sorted(tasks), late=len(late))
         self._metrics.partitions_owned.set(len(self._tasks))
 
@@ -135,10 +171,8 @@ class Runner:
         """One partition from gaining it to losing it."""
         try:
             await self._work(partition)
-        except MealtrailError as error:
-            self._mark_stopped(partition, error.code, error)
-        except Exception as error:  # noqa: BLE001 - a fault of ours stops this partition, loudly, and no other
-            self._mark_stopped(partition, "internal_error", error)
+        except Exception as error:  # noqa: BLE001 - whatever it is stops this partition, loudly, and no other
+            self._mark_stopped(partition, error)
 
     async def _work(self, partition: int) -> None:
         if self._member is None:
@@ -156,6 +190,7 @@ class Runner:
             metrics=self._metrics,
             partition=partition,
             published=cursor.published,
+            turns=self._relay_turns,
         )
         worker = self._workers[partition] = PartitionWorker(
             self._parts, partition=partition, relay=relay, cursor=cursor
@@ -184,15 +219,31 @@ class Runner:
         try:
             await worker.run(member)
         except PartitionStopped as error:
-            self._mark_stopped(partition, error.code, error)
+            self._mark_stopped(partition, error)
             await worker.wait_stopped()
 
-    def _mark_stopped(self, partition: int, code: str, error: Exception) -> None:
+    async def _watch_lag(self, stopping: asyncio.Task[Literal[True]]) -> None:
+        """Until the stop: how many records lie behind each owned partition's offset, for the metrics."""
+        while not stopping.done():
+            try:
+                owned = sorted(self._workers)
+                bounds = await self._log.bounds(self._config.received_topic, owned) if owned else {}
+                for partition, known in bounds.items():
+                    if (worker := self._workers.get(partition)) is not None:
+                        self._metrics.log_lag.labels(str(partition)).set(max(0, known.end - worker.next_offset))
+            except Unavailable as error:
+                _log.debug("lag_unknown", code=error.code)
+            await asyncio.wait((stopping,), timeout=LAG_EVERY_S)
+
+    def _mark_stopped(self, partition: int, error: Exception) -> None:
+        own = error.code if isinstance(error, MealtrailError) else MealtrailError.code
+        code = own if own in STOP_CODES else MealtrailError.code
         self._stopped[partition] = code
         self._count_stopped()
-        _log.error("partition_stopped", partition=partition, code=code, exc_info=error)
+        offset = error.offset if isinstance(error, PartitionStopped) else None
+        _log.error("partition_stopped", partition=partition, offset=offset, code=own, exc_info=error)
 
     def _count_stopped(self) -> None:
-        self._metrics.partitions_stopped.clear()
-        for code in set(self._stopped.values()):
-            self._metrics.partitions_stopped.labels(code).set(list(self._stopped.values()).count(code))
+        stopped = list(self._stopped.values())
+        for code in STOP_CODES:
+            self._metrics.partitions_stopped.labels(code).set(stopped.count(code))

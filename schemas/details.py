@@ -6,26 +6,53 @@ tracking API answer; each of them renders its own types. Money and quantities ar
 
 from __future__ import annotations
 
+import math
+import re
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from schemas.identifiers import normalise_id
 
+_PLAIN_DECIMAL = r"-?[0-9]{1,15}(\.[0-9]{1,6})?"
+MAX_FREE_FORM_BYTES = 16 * 1024
+"""What one member of free form may come to as JSON."""
 
-def _finite(value: Decimal) -> Decimal:
-    if not value.is_finite() or abs(value) >= Decimal(10) ** 15 or -int(value.as_tuple().exponent) > 6:
-        raise ValueError("must be a decimal number below 10^15 with at most 6 decimal places")
+
+def _plain_decimal(value: object) -> object:
+    """The text of an amount, without exponent: an exponent is a few bytes on the way in and a billion digits later.
+
+    Of a float it is the shortest text (12.1 as a binary float is 12.0999…), which is what the sender wrote.
+    """
+    if isinstance(value, float) and math.isfinite(value):
+        text = format(Decimal(repr(value)), "f")
+    elif isinstance(value, str | int | Decimal) and not isinstance(value, bool):
+        text = str(value)
+    else:
+        text = ""
+    if not re.fullmatch(_PLAIN_DECIMAL, text):
+        raise ValueError("must be a plain decimal number below 10^15 with at most 6 decimal places")
+    return text
+
+
+def _not_too_large(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(orjson.dumps(value))
+    except orjson.JSONEncodeError as error:
+        raise ValueError("must be JSON") from error
+    if size > MAX_FREE_FORM_BYTES:
+        raise ValueError(f"must not be over {MAX_FREE_FORM_BYTES} bytes as JSON")
     return value
 
 
-def _not_a_float_of_odd_precision(value: object) -> object:
-    # 12.1 as a binary float is 12.0999…; its shortest text is what the sender wrote.
-    return repr(value) if isinstance(value, float) else value
-
-
-Amount = Annotated[Decimal, BeforeValidator(_not_a_float_of_odd_precision), AfterValidator(_finite)]
+Amount = Annotated[
+    Decimal,
+    BeforeValidator(_plain_decimal),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": f"^{_PLAIN_DECIMAL}$"}]}),
+]
+FreeForm = Annotated[dict[str, Any], AfterValidator(_not_too_large)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Text = Annotated[str, Field(max_length=2000)]
 Identifier = Annotated[str, BeforeValidator(normalise_id)]
@@ -70,7 +97,7 @@ class Item(_Part):
     quantity: Amount | None = None
     total_price: Amount | None = None
     options: list[Text] | None = Field(default=None, max_length=100)
-    customizations: dict[str, Any] | None = None
+    customizations: FreeForm | None = None
     product: Product | None = None
 
 
@@ -83,7 +110,7 @@ class PaymentMethod(_Part):
     sub_title: Text | None = None
     payment_type: Text | None = None
     featured_image: Text | None = None
-    form: dict[str, Any] | None = None
+    form: FreeForm | None = None
 
 
 class NamedPart(_Part):
@@ -117,6 +144,12 @@ class OrderDetails(_Part):
     serving_waiter: Text | None = None
     remarks: Text | None = None
     process_time_minutes: Annotated[int, Field(ge=0, le=100_000)] | None = None
+
+
+MAX_DETAILS_BYTES = 256 * 1024
+"""What one order's details may come to as JSON, all amendments merged."""
+MAX_EXTERNAL_IDS = 100
+"""External ids that one order may have."""
 
 
 def merge_patch(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ MealtrailError
 │   ├── DataDirectoryLocked     another server owns the data directory
 │   ├── SchemaOutdated          the store's schema is not the one this release needs
 │   ├── TopicMisconfigured      a topic is missing or differs from what is configured
+│   ├── SecretSealed            a secret does not open with the keys of MEALTRAIL_SECRET_KEYS
 │   └── PartitionSetInvalid     the log's number of partitions is not the remembered one
 ├── RequestRefused              what a caller sent cannot be taken (carries the HTTP status)
 │   ├── MalformedEvent          400, with the fields that are wrong
@@ -17,8 +18,10 @@ MealtrailError
 │   ├── UnsupportedContentType  415
 │   └── RateLimited             429, with the seconds to wait
 ├── Unavailable                 a part we stand on does not answer; may be tried again
-│   ├── LogUnavailable          the event log; a publish that ends so has an unknown outcome
+│   ├── LogUnavailable          the event log; a publish that ends so has an unknown outcome (its own kinds stay in
+│   │                           backbone.eventlog)
 │   └── StoreUnavailable        the store
+│       └── StoreRefused        it answers, and does not let us in: wrong password, no such database
 ├── RecordTooLarge              a record the event log can never store; a caller let it through
 ├── PartitionLost               this worker no longer owns the partition (fence or group); stop quietly
 ├── PartitionStopped            the partition must not go on until a person has looked
@@ -33,6 +36,8 @@ MealtrailError
 from __future__ import annotations
 
 from typing import ClassVar
+
+from schemas.refusals import Why
 
 
 class MealtrailError(Exception):
@@ -77,6 +82,16 @@ class TopicMisconfigured(ConfigurationError):
     code = "topic_misconfigured"
 
 
+class SecretSealed(ConfigurationError):
+    """A secret in the store does not open with the ring's keys. `problem` says it in few words, with the key's id."""
+
+    code = "secret_sealed"
+
+    def __init__(self, message: str, *, problem: str) -> None:
+        super().__init__(message)
+        self.problem = problem
+
+
 class RequestRefused(MealtrailError):
     """What a caller sent cannot be taken. `status` is the HTTP status, `detail` may be shown to the caller."""
 
@@ -104,7 +119,7 @@ class NotAuthenticated(RequestRefused):
     code = "unauthenticated"
     status = 401
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: Why) -> None:
         super().__init__("Authentication failed.")
         self.reason = reason
 
@@ -166,6 +181,15 @@ class StoreUnavailable(Unavailable):
     code = "store_unavailable"
 
 
+class StoreRefused(StoreUnavailable):
+    """The store answers and does not let us in: wrong credentials, no such role or database.
+
+    A process that starts gives up on it; one that runs waits it out, since somebody may be changing a password.
+    """
+
+    code = "store_refused"
+
+
 class RecordTooLarge(MealtrailError):
     """A record is over the event log's size limit. Trying again does not help; a limit at the door is missing."""
 
@@ -179,9 +203,17 @@ class PartitionLost(MealtrailError):
 
 
 class PartitionStopped(MealtrailError):
-    """The partition must not go on until a person has looked. The message says what to do."""
+    """The partition must not go on until a person has looked. The message says what to do.
+
+    `partition` and `offset` say where, as far as it is known.
+    """
 
     code = "partition_stopped"
+
+    def __init__(self, message: str, *, partition: int | None = None, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.partition = partition
+        self.offset = offset
 
 
 class LogGap(PartitionStopped):

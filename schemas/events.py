@@ -1,22 +1,26 @@
 """The canonical events: what a webhook says, whatever dialect it came in.
 
 An event holds only what its sender said. Who sent it, under which policy and when it was logged stand on the record
-around it (`schemas.records`).
+around it (`schemas.records`). What cannot be kept is refused here, for every dialect and reader: an event that was made
+may be logged.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from schemas.identifiers import normalise_id
+from schemas.statuses import PARTY_SLOTS as PARTY_SLOTS  # noqa: PLC0414 - callers have it from here
 from schemas.statuses import Fulfilment, OrderStatus
-from schemas.times import TimeMark
+from schemas.statuses import PartySlot as PartySlot  # noqa: PLC0414
+from schemas.storable import StorableObject, StorableText
+from schemas.times import EARLIEST_US, LATEST_US, TimeMark
 
 Identifier = Annotated[str, BeforeValidator(normalise_id)]
-PartySlot = Literal["restaurant", "courier", "marketplace"]
-PARTY_SLOTS: tuple[PartySlot, ...] = ("restaurant", "courier", "marketplace")
+Comment = Annotated[StorableText, Field(max_length=500)]
+Attribute = Annotated[StorableText, Field(max_length=200)]
 
 
 class Event(BaseModel):
@@ -24,11 +28,13 @@ class Event(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    occurred_us: int | None = None
-    """Microseconds since the epoch; None when the sender gave no time. A naive time is read as UTC and marked."""
+    occurred_us: Annotated[int, Field(ge=EARLIEST_US, le=LATEST_US)] | None = None
+    """Microseconds since the epoch, in the years 1 to 9999; None when the sender gave no time. A naive time is read as
+    UTC and marked.
+    """
     occurred_mark: TimeMark | None = None
     """MISSING or NAIVE; whether a time is implausible depends on the log's time and is found when applying."""
-    comment: Annotated[str, Field(max_length=500)] | None = None
+    comment: Comment | None = None
     """Free words of the sender: personal data, kept apart from the trail."""
 
 
@@ -37,8 +43,8 @@ class StatusEvent(Event):
 
     type: Literal["status"] = "status"
     status: OrderStatus
-    reason: Annotated[str, Field(max_length=500)] | None = None
-    attributes: tuple[Annotated[str, Field(max_length=200)], ...] = ()
+    reason: Comment | None = None
+    attributes: tuple[Attribute, ...] = ()
 
 
 class FactEvent(Event):
@@ -55,7 +61,7 @@ class OrderPlaced(Event):
     parties: dict[PartySlot, Identifier] = Field(default_factory=dict)
     fulfilment: Fulfilment | None = None
     external_ids: tuple[Identifier, ...] = ()
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: StorableObject = Field(default_factory=dict)
 
 
 class OrderAmended(Event):
@@ -65,7 +71,7 @@ class OrderAmended(Event):
     parties: dict[PartySlot, Identifier | None] = Field(default_factory=dict)
     fulfilment: Fulfilment | None = None
     external_ids: tuple[Identifier, ...] = ()
-    details: dict[str, Any] = Field(default_factory=dict)
+    details: StorableObject = Field(default_factory=dict)
     """An RFC 7396 merge patch of `schemas.details.OrderDetails`."""
 
 

@@ -22,6 +22,10 @@ def normalise_id(value: object) -> str:
     Integers become their decimal text, outer spaces are trimmed; `017873` stays different from `17873`.
     Raises ValueError for anything else, for an empty id, control characters, lone surrogates or over 128 characters.
     """
+    if type(value) is str and len(value) <= MAX_ID_LENGTH and value.isascii() and value.isprintable():
+        text = value.strip()  # nearly every id: nothing else can be wrong with it, and records are read by the thousand
+        if text:
+            return text
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError("must be a string or an integer")  # noqa: TRY004 - pydantic turns ValueError into a field error
     if isinstance(value, int) and abs(value) >= 1 << 63:

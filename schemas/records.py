@@ -1,7 +1,8 @@
 """What lies in the received log: an event with everything that its decision will need, stamped at the door.
 
 Consumers read no source table: a decision depends on the record and on state of the same partition, nothing else.
-Every record has an event id, control records (tick, operator) too.
+Every record has an event id, control records (tick, operator) too. Ids are normalised here as well, so that a record
+and its key cannot name an order in two ways.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from schemas.canonical import content_digest
 from schemas.errors import RecordUnknown
-from schemas.events import AnyEvent, Event, OrderAmended, StatusEvent
+from schemas.events import AnyEvent, Event, Identifier, OrderAmended, StatusEvent
 from schemas.statuses import Policy, Role
+from schemas.storable import StorableText
 
 DEFAULT_HOLD_MS = 24 * 3600 * 1000
 DEFAULT_SKEW_MS = 120 * 1000
@@ -41,9 +43,9 @@ class SourceStamp(BaseModel):
 class _Applicable(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    event_id: str
+    event_id: Identifier
     workspace: str
-    order_id: str
+    order_id: Identifier
     source: SourceStamp
     receipt_digest: str
     salt: str
@@ -66,8 +68,8 @@ class OperatorRecord(_Applicable):
 
     kind: Literal["operator"] = "operator"
     event: Annotated[StatusEvent | OrderAmended, Field(discriminator="type")]
-    actor: str
-    why: str
+    actor: StorableText
+    why: StorableText
 
 
 class TickRecord(BaseModel):
@@ -76,7 +78,7 @@ class TickRecord(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: Literal["tick"] = "tick"
-    event_id: str
+    event_id: Identifier
 
 
 ApplicableRecord = EventRecord | OperatorRecord

@@ -7,6 +7,7 @@ possible in the specified direction: from NEW to DELIVERED; from any status to C
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 
 class OrderStatus(StrEnum):
@@ -42,6 +43,17 @@ class Role(StrEnum):
     MARKETPLACE = "marketplace"
     PLATFORM = "platform"
     OPERATOR = "operator"
+
+
+PartySlot = Literal["restaurant", "courier", "marketplace"]
+"""The places in which an order names its parties."""
+PARTY_SLOTS: tuple[PartySlot, ...] = ("restaurant", "courier", "marketplace")
+SLOT_OF: dict[Role, PartySlot] = {
+    Role.RESTAURANT: "restaurant",
+    Role.COURIER: "courier",
+    Role.MARKETPLACE: "marketplace",
+}
+"""The slot of an order in which a role's party is named; platform and operator have none and are never foreign."""
 
 
 class Policy(StrEnum):

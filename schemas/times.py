@@ -10,6 +10,8 @@ from enum import StrEnum
 from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_US = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
+LATEST_US = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 PLAUSIBLE_FROM_US = 946_684_800_000_000  # 2000-01-01T00:00:00Z
 PLAUSIBLE_AHEAD_US = 86_400_000_000  # a day ahead of log time
 

@@ -33,8 +33,11 @@ class Reason(StrEnum):
     ORDER_CLOSED = "order_closed"
     UNDONE_BY_OPERATOR = "undone_by_operator"
     ILLEGAL_TRANSITION = "illegal_transition"
+    TOO_LARGE = "too_large"
     SKIPPED_STATUS = "skipped_status"
+    """Of the strict policy, which comes with a later release."""
     DISCARDED = "discarded"
+    """Of a dead letter that a person gave up; dead letters come with a later release."""
 
 
 ALWAYS_CURABLE: frozenset[Reason] = frozenset(
@@ -50,4 +53,5 @@ class ReceiptState(StrEnum):
     PENDING = "pending"
     HELD = "held"
     SET_ASIDE = "set_aside"
+    """A dead letter: its decision failed. Comes with a later release; nothing sets it yet."""
     FINAL = "final"

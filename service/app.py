@@ -26,11 +26,11 @@ from backbone.store.tokens import TokenRepository
 from schemas.topics import RECEIVED
 from service.access import Access
 from service.credentials import AccessTokenCache, SourceCache
-from service.edge import edge
+from service.edge import broken_http, edge
 from service.ingress.announcements import Announcements
 from service.ingress.body import BODY_CAP, BodyBudget, expect_body
 from service.ingress.door import Door
-from service.ingress.publishing import Publisher
+from service.ingress.publishing import AppendOutcome, Publisher
 from service.ingress.rate_limit import RateLimiter
 from service.ingress.refusals import RefusalRecorder
 from service.ingress.webhooks import Webhooks
@@ -51,6 +51,7 @@ class Parts:
     source_cache: SourceCache
     token_cache: AccessTokenCache
     refusals: RefusalRecorder
+    appends: AppendOutcome
     metrics: Metrics
     clock: Clock
     checks: tuple[Check, ...]
@@ -74,7 +75,8 @@ def make_parts(
     repository = SourceRepository(store, box, now_ms=clock.now_ms)
     source_cache = SourceCache(repository, clock.monotonic)
     token_cache = AccessTokenCache(TokenRepository(store, now_ms=clock.now_ms), clock.monotonic)
-    metrics.unresolved.set_function(lambda: float(getattr(log, "unresolved", 0)))
+    appends = AppendOutcome(clock.monotonic)
+    metrics.unresolved.set_function(lambda: float(log.unresolved))
     metrics.sources_loaded_age.set_function(lambda: clock.monotonic() - source_cache.loaded_at)
     return Parts(
         settings=settings,
@@ -83,9 +85,10 @@ def make_parts(
         source_cache=source_cache,
         token_cache=token_cache,
         refusals=RefusalRecorder(repository, clock.now_ms),
+        appends=appends,
         metrics=metrics,
         clock=clock,
-        checks=(*ingress_checks(settings, log, store, source_cache, token_cache), *checks),
+        checks=(*ingress_checks(settings, log, store, source_cache, token_cache, appends), *checks),
     )
 
 
@@ -110,6 +113,7 @@ def build_app(parts: Parts) -> web.Application:
         partitions=settings.partitions,
         public_url=settings.public_url,
         metrics=parts.metrics,
+        outcome=parts.appends,
         monotonic=clock.monotonic,
     )
     watcher = ChangeWatcher(parts.readings.heads, parts.metrics)
@@ -184,6 +188,7 @@ async def start_face(parts: Parts, *, reuse_port: bool = False, admin: bool = Tr
             port=settings.admin_port,
             setting="MEALTRAIL_ADMIN_",
             shutdown_timeout_s=timeout_s,
+            refuse=broken_http(parts.metrics),
         )
     try:
         public = await listen(
@@ -192,6 +197,7 @@ async def start_face(parts: Parts, *, reuse_port: bool = False, admin: bool = Tr
             port=settings.port,
             setting="MEALTRAIL_",
             shutdown_timeout_s=timeout_s,
+            refuse=broken_http(parts.metrics),
             reuse_port=reuse_port,
         )
     except BaseException:

@@ -52,7 +52,7 @@ class _Cache(ABC):
         self._loop_task: asyncio.Task[None] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._begun = float("-inf")
-        self._failing = False
+        self._failure: str | None = None
         self.loaded = False
         """Whether a load ever succeeded."""
         self.loaded_at = float("-inf")
@@ -99,16 +99,16 @@ class _Cache(ABC):
         try:
             await self._load()
         except MealtrailError as error:
-            if not self._failing:
+            if self._failure is None:
                 _log.warning("credentials_not_refreshed", what=self._what, exc_info=error)
-            self._failing = True
+            self._failure = error.code
         except Exception as error:  # noqa: BLE001 - the loop must outlive a bug in one load; what is kept goes on serving
             _log.error("credentials_not_refreshed", what=self._what, exc_info=error)
-            self._failing = True
+            self._failure = type(error).__name__
         else:
-            if self._failing:
+            if self._failure is not None:
                 _log.info("credentials_refreshed_again", what=self._what)
-            self._failing = False
+            self._failure = None
             self.loaded = True
             self.loaded_at = self._monotonic()
 
@@ -125,7 +125,11 @@ class _Cache(ABC):
     async def probe(self) -> str | None:
         """For readiness: raises StoreUnavailable until a load succeeded; a remark while loads fail."""
         self.check_loaded()
-        return "kept from before the store went away" if self._failing else None
+        if self._failure is None:
+            return None
+        if self._failure == StoreUnavailable.code:
+            return "kept from before the store went away"
+        return f"degraded: not refreshed, {self._failure}"
 
 
 class SourceCache(_Cache):
@@ -136,13 +140,35 @@ class SourceCache(_Cache):
         self._repository = repository
         self._by_name: dict[str, Source] = {}
         self._by_token: dict[str, Source] = {}
+        self._sealed: dict[str, tuple[str, ...]] = {}
 
     async def _load(self) -> None:
         sources = await self._repository.all(include_disabled=True)
+        self._tell_sealed(
+            {source.name: source.sealed for source in sources if source.sealed and not source.disabled_at}
+        )
         self._by_name = {source.name: source for source in sources}
         self._by_token = {
             token: source for source in sources if source.disabled_at is None for token in source.token_hashes
         }
+
+    def _tell_sealed(self, sealed: dict[str, tuple[str, ...]]) -> None:
+        """Logs each source whose secrets do not open, once a change and not once a load."""
+        for name, problems in sealed.items():
+            if self._sealed.get(name) != problems:
+                _log.error("source_secrets_sealed", source=name, problems=list(problems))
+        for name in self._sealed.keys() - sealed.keys():
+            _log.info("source_secrets_open_again", source=name)
+        self._sealed = sealed
+
+    async def probe(self) -> str | None:
+        """As for any cache; the live sources whose secrets do not open are a remark, for the others work."""
+        remark = await super().probe()
+        if remark is not None or not self._sealed:
+            return remark
+        name, problems = next(iter(self._sealed.items()))
+        more = f" (and of {len(self._sealed) - 1} more)" if len(self._sealed) > 1 else ""
+        return f"degraded: {', '.join(problems)} for source {name}{more}"
 
     def by_name(self, name: str) -> Source | None:
         """The source of that name, disabled ones too; O(1)."""

@@ -24,6 +24,8 @@ from service.problems import internal_problem, problem, problem_of, problem_of_h
 from service.request_notes import LOGGED_NOTES, NOTES, RequestNotes
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked every few seconds by machines: what went well there is logged at DEBUG."""
 _log = structlog.get_logger("mealtrail.http")
 
 
@@ -88,6 +90,24 @@ async def _answer(request: web.Request, handler: Handler, notes: RequestNotes) -
         return internal_problem(notes.request_id)
 
 
+def broken_http(metrics: Metrics) -> Callable[[], web.Response]:
+    """What answers bytes that never became a request: a problem like any other, a line and a count like any other.
+
+    It quotes nothing of what was sent: the line that is wrong may be the one with a token.
+    """
+
+    def refuse() -> web.Response:
+        request_id = secrets.token_hex(16)
+        metrics.requests.labels("-", "-", "400").inc()
+        metrics.refusals.labels("broken_http").inc()
+        _log.info("request", method="-", route="-", status=400, refusal="broken_http", request_id=request_id)
+        answer = problem(400, "malformed", "This is no HTTP request that can be read.", request_id=request_id)
+        answer.headers["X-Request-Id"] = request_id
+        return answer
+
+    return refuse
+
+
 def route_of(request: web.Request) -> str:
     """The route's template, such as `/v1/orders/{order_id}`; `-` where there is no such route."""
     resource = request.match_info.route.resource
@@ -123,7 +143,9 @@ class Accounts:
             value = getattr(notes, name)
             if value is not None:
                 line[name] = value
-        if status < 500:
-            _log.info("request", **line)
-        else:
+        if status >= 500:
             _log.warning("request", **line)
+        elif status < 300 and route in _PROBED:
+            _log.debug("request", **line)
+        else:
+            _log.info("request", **line)

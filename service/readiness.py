@@ -7,42 +7,40 @@ only degrades the process: webhooks are still taken (their credentials are in me
 
 from __future__ import annotations
 
-from backbone.eventlog.opening import replication_of
+from backbone.eventlog.opening import wanted_topics
 from backbone.eventlog.port import EventLog
 from backbone.health import Check
 from backbone.settings import Settings
 from backbone.store.engine import Store
-from backbone.store.migration import check_schema, kept_setting
-from schemas.errors import PartitionSetInvalid, StoreUnavailable
-from schemas.topics import RECEIVED, topic_specs
+from backbone.store.migration import check_partitions, check_schema
+from schemas.errors import StoreUnavailable
+from schemas.topics import RECEIVED
 from service.credentials import AccessTokenCache, SourceCache
+from service.ingress.publishing import AppendOutcome
 
 _SLOW_CHECK_S = 15.0
 
 
 def ingress_checks(
-    settings: Settings, log: EventLog, store: Store, sources: SourceCache, tokens: AccessTokenCache
+    settings: Settings,
+    log: EventLog,
+    store: Store,
+    sources: SourceCache,
+    tokens: AccessTokenCache,
+    appends: AppendOutcome,
 ) -> tuple[Check, ...]:
     """The checks of the HTTP face."""
 
     async def probe_log() -> None:
+        appends.check()
         await log.bounds(settings.topic_prefix + RECEIVED, [0])
 
     async def probe_topics() -> str | None:
-        replication, min_insync = await replication_of(settings)
-        specs = topic_specs(
-            prefix=settings.topic_prefix,
-            partitions=settings.partitions,
-            replication=replication,
-            min_insync=min_insync,
-        )
-        await log.check_topics(specs)
+        await log.check_topics(await wanted_topics(settings))
         try:
-            kept = await kept_setting(store, "partitions")
+            await check_partitions(store, settings)
         except StoreUnavailable:
             return "ok as far as the log knows"
-        if kept is not None and int(kept) != settings.partitions:
-            raise PartitionSetInvalid(f"the store remembers {kept} partitions, not {settings.partitions}")
         return None
 
     async def probe_schema() -> str | None:

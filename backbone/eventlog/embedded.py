@@ -25,9 +25,9 @@ from backbone.eventlog.embedded_members import EmbeddedGroupMember, EmbeddedTail
 from backbone.eventlog.embedded_reader import EmbeddedReader
 from backbone.eventlog.embedded_writer import EmbeddedWriter, Entry
 from backbone.eventlog.port import Bounds, NewRecord, OwnershipListener, Position
-from backbone.eventlog.publishing import Append, PublishWindow
+from backbone.eventlog.publishing import MAX_RECORD_BYTES, PUBLISH_WINDOW_BYTES, Append, PublishWindow
 from schemas.errors import LogUnavailable, TopicMisconfigured
-from schemas.topics import MAX_MESSAGE_BYTES, TopicSpec
+from schemas.topics import TopicSpec
 
 _PRUNED_AT_ONCE = 1000
 
@@ -38,14 +38,16 @@ def _wall_clock_ms() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedLogConfig:
-    """Everything the embedded log can be told. `clock` gives milliseconds since 1970."""
+    """Everything the embedded log can be told. `clock` gives milliseconds since 1970. What the settings name has no
+    default here.
+    """
 
     data_dir: Path
-    publish_timeout_ms: int = 3000
-    publish_window: int = 4096
-    publish_window_bytes: int = 128 * 1024 * 1024
-    max_record_bytes: int = MAX_MESSAGE_BYTES - 64 * 1024
-    shutdown_timeout_ms: int = 10_000
+    publish_timeout_ms: int
+    publish_window: int
+    shutdown_timeout_ms: int
+    publish_window_bytes: int = PUBLISH_WINDOW_BYTES
+    max_record_bytes: int = MAX_RECORD_BYTES
     clock: Callable[[], int] = _wall_clock_ms
 
 

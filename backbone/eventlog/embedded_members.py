@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
+
+import structlog
 
 from backbone.eventlog.embedded_reader import EmbeddedReader
 from backbone.eventlog.port import LogRecord, OwnershipListener
 from schemas.errors import LogUnavailable, PartitionLost
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("mealtrail.eventlog")
 
 _LOST_BOUND = 15.0  # seconds that the listener's `lost` may take
 
@@ -32,11 +33,13 @@ class EmbeddedGroupMember:
     def start(self) -> None:
         """Gains everything."""
         self._owning = True
-        log.info("group %s: this member now owns %s %s", self._group, self._topic, self._partitions)
+        log.info("partitions_gained", group=self._group, topic=self._topic, partitions=self._partitions)
         try:
             self._listener.gained(self._partitions)
         except Exception:
-            log.exception("the listener failed to take %s; they are owned and not worked on", self._partitions)
+            log.exception(
+                "listener_failed_to_take", partitions=self._partitions, note="they are owned and not worked on"
+            )
 
     async def fetch(self, partition: int, offset: int, *, max_records: int, timeout: float) -> list[LogRecord]:
         """See `GroupMember.fetch`."""
@@ -67,9 +70,9 @@ class EmbeddedGroupMember:
             async with asyncio.timeout(_LOST_BOUND):
                 await self._listener.lost(self._partitions)
         except TimeoutError:
-            log.error("the listener did not let go of its partitions in time; it is cancelled")  # noqa: TRY400
+            log.error("listener_cut_off", partitions=self._partitions, problem="it does not let go in time")  # noqa: TRY400
         except Exception:
-            log.exception("the listener failed to let go of its partitions")
+            log.exception("listener_failed_to_let_go", partitions=self._partitions)
 
     def _check_owned(self, partition: int) -> None:
         if not self._owning or partition not in self._partitions:

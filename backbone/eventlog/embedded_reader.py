@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,11 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from backbone.eventlog.embedded_file import open_for_reading, unpack_headers
 from backbone.eventlog.port import Bounds, LogRecord
 from schemas.errors import LogGap, LogUnavailable
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("mealtrail.eventlog")
 
 T = TypeVar("T")
 Key = tuple[str, int]
@@ -132,7 +133,7 @@ class EmbeddedReader:
                             self.notify(list(self._waiting))
                         version = seen
                     except sqlite3.Error as error:
-                        log.warning("the embedded log %s cannot be watched, trying again: %s", self._path, error)
+                        log.warning("log_not_watched", path=str(self._path), problem=str(error))
                 await asyncio.sleep(_POLL_EVERY)
         finally:
             self._poller = None
@@ -176,18 +177,27 @@ def _bounds(connection: sqlite3.Connection, key: Key) -> tuple[int, int, int]:
 def _read(connection: sqlite3.Connection, key: Key, offset: int, max_records: int) -> list[LogRecord]:
     topic, first, end = _bounds(connection, key)
     if not first <= offset <= end:
-        raise LogGap(f"{key[0]}/{key[1]}: offset {offset} is outside the log, which holds {first} to {end}")
+        raise LogGap(
+            f"{key[0]}/{key[1]}: offset {offset} is outside the log, which holds {first} to {end}",
+            partition=key[1],
+            offset=offset,
+        )
     records: list[LogRecord] = []
     size = 0
     for found, append_ms, record_key, value, headers in connection.execute(
         _RECORDS, (topic, key[1], offset, max_records)
     ):
-        if found != offset + len(records):
-            raise LogGap(f"{key[0]}/{key[1]}: offset {offset + len(records)} is missing, {found} came")
+        wanted = offset + len(records)
+        if found != wanted:
+            raise LogGap(
+                f"{key[0]}/{key[1]}: offset {wanted} is missing, {found} came", partition=key[1], offset=wanted
+            )
         records.append(LogRecord(key[1], found, append_ms, record_key, value, unpack_headers(headers)))
         size += len(value)
         if size > _MOST_BYTES:
             break
     if not records and offset < end:
-        raise LogGap(f"{key[0]}/{key[1]}: nothing lies between offsets {offset} and {end}")
+        raise LogGap(
+            f"{key[0]}/{key[1]}: nothing lies between offsets {offset} and {end}", partition=key[1], offset=offset
+        )
     return records

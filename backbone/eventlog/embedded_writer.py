@@ -9,7 +9,6 @@ is kept. Other changes of the file (topics, pruning) go through the same queue.
 from __future__ import annotations
 
 import asyncio
-import logging
 import queue
 import sqlite3
 import threading
@@ -17,12 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import structlog
+
 from backbone.eventlog.embedded_file import open_for_writing, pack_headers
 from backbone.eventlog.port import NewRecord, Position
 from backbone.eventlog.publishing import Append, PublishWindow
 from schemas.errors import LogUnavailable
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("mealtrail.eventlog")
 
 Clock = Callable[[], int]
 Notify = Callable[[set[tuple[str, int]]], None]
@@ -94,7 +95,7 @@ class EmbeddedWriter:
             async with asyncio.timeout(bound):
                 await self._finished.wait()
         except TimeoutError:
-            log.error("%s is locked, or its disk is stuck: writing does not end", self._path)  # noqa: TRY400
+            log.error("writer_does_not_end", path=str(self._path), problem="locked, or a stuck disk")  # noqa: TRY400
         else:
             self._thread.join(bound)
 
@@ -127,7 +128,7 @@ class EmbeddedWriter:
             outcome = [(entry, error) for entry in entries]
             touched = set()
         except Exception as error:
-            log.exception("writing to %s failed", self._path)
+            log.exception("write_failed", path=str(self._path))
             unknown = LogUnavailable(f"the embedded log failed: {error!r}")
             outcome = [(entry, unknown) for entry in entries]
             touched = set()
@@ -202,13 +203,13 @@ class EmbeddedWriter:
             try:
                 connection.close()
             except sqlite3.Error:
-                log.exception("closing %s failed", self._path)
+                log.exception("close_failed", path=str(self._path))
 
     def _tell(self, callback: Callable[[], object]) -> None:
         try:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError:
-            log.warning("the event loop ended before the embedded log's writer")
+            log.warning("event_loop_ended_before_writer", path=str(self._path))
 
     # --- Back on the loop -----------------------------------------------------------------------------
 

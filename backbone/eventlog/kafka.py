@@ -57,10 +57,6 @@ class KafkaEventLog:
         """See `EventLog.check_topics`."""
         await self._admin.check_topics(specs)
 
-    async def broker_count(self) -> int:
-        """How many brokers the cluster has now. Raises LogUnavailable."""
-        return await self._admin.broker_count()
-
     async def append(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
         """See `EventLog.append`. Raises RecordTooLarge for a record over the topic's limit."""
         return await self._appender.append(topic, records)

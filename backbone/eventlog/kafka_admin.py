@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -21,7 +21,7 @@ from backbone.eventlog.port import Bounds
 from schemas.errors import LogUnavailable, TopicMisconfigured
 from schemas.topics import TopicSpec
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("mealtrail.eventlog")
 
 _CLOSE_BOUND = 2.0
 _LOOK_AGAIN = 0.1  # seconds between looks at topics that are being made
@@ -63,9 +63,9 @@ class KafkaAdmin:
         for name, code, *message in answer.topic_errors:
             error = for_code(code)
             if code == 0:
-                log.info("topic %s is made", name)
+                log.info("topic_made", topic=name)
             elif error is TopicAlreadyExistsError:
-                log.info("topic %s was made by someone else meanwhile", name)
+                log.info("topic_made_by_another", topic=name)
             elif getattr(error, "retriable", False):
                 raise LogUnavailable(f"topic {name} could not be made now: {error.__name__}")
             else:

@@ -9,7 +9,6 @@ queue, and a partition never has more than one batch under way.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,12 +17,9 @@ from aiokafka.errors import KafkaError
 
 from backbone.eventlog.kafka_connection import KafkaLogConfig
 from backbone.eventlog.kafka_producer import ProducerKeeper
-from backbone.eventlog.kafka_teardown import ProducerAbandonedError
 from backbone.eventlog.port import NewRecord, Position
 from backbone.eventlog.publishing import Append, PublishWindow
 from schemas.errors import LogUnavailable
-
-log = logging.getLogger(__name__)
 
 
 class _Waiting(NamedTuple):
@@ -132,7 +128,7 @@ class _Lane:
             return
         try:
             stored = await session.send(batch, self._topic, self._partition)
-        except (KafkaError, ProducerAbandonedError, LookupError) as error:
+        except (KafkaError, LogUnavailable, LookupError) as error:
             self._fail(taken, LogUnavailable(f"publishing to {self._topic} failed: {error}"))
         except BaseException:
             self._fail(taken, LogUnavailable("publishing was interrupted; the outcome is unknown"))

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from backbone.eventlog.publishing import MAX_RECORD_BYTES, PUBLISH_WINDOW_BYTES
 from schemas.errors import SettingsInvalid
-from schemas.topics import MAX_MESSAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaLogConfig:
-    """Everything the Kafka log can be told. Times are whole milliseconds.
+    """Everything the Kafka log can be told. Times are whole milliseconds. What the settings name has no default here.
 
     `publish_*`: see `EventLog.append`. `retire_after_ms`: a batch unacknowledged for this long makes the log take a
     fresh producer (never less than the publish limit). `stall_after_ms`: a reader unanswered for this long is built
@@ -24,25 +24,25 @@ class KafkaLogConfig:
     """
 
     bootstrap_servers: str
+    security_protocol: str
+    sasl_mechanism: str
+    sasl_username: str | None
+    sasl_password: SecretStr | None
+    ssl_cafile: Path | None
+    ssl_certfile: Path | None
+    ssl_keyfile: Path | None
+    publish_timeout_ms: int
+    publish_window: int
+    session_timeout_ms: int
+    shutdown_timeout_ms: int
     client_id: str = "mealtrail"
-    security_protocol: str = "PLAINTEXT"
-    sasl_mechanism: str = "PLAIN"
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    ssl_cafile: Path | None = None
-    ssl_certfile: Path | None = None
-    ssl_keyfile: Path | None = None
-    publish_timeout_ms: int = 3000
-    publish_window: int = 4096
-    publish_window_bytes: int = 128 * 1024 * 1024
-    max_batch_bytes: int = MAX_MESSAGE_BYTES - 64 * 1024
+    publish_window_bytes: int = PUBLISH_WINDOW_BYTES
+    max_batch_bytes: int = MAX_RECORD_BYTES
     connect_timeout_ms: int = 10_000
     request_timeout_ms: int = 5_000
     retire_after_ms: int = 10_000
     stall_after_ms: int = 15_000
-    session_timeout_ms: int = 10_000
     rebalance_timeout_ms: int | None = None
-    shutdown_timeout_ms: int = 10_000
 
     @property
     def rebalance_ms(self) -> int:

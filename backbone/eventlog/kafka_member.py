@@ -12,18 +12,18 @@ would, ends the consumer within a bound, and joins anew from a fresh bootstrap.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection
 
+import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from backbone.eventlog import kafka_teardown as inside
 from backbone.eventlog.kafka_connection import KafkaLogConfig, client_options
-from backbone.eventlog.kafka_reader import KafkaReader, LookUpBounds, OutOfRangeError
+from backbone.eventlog.kafka_reader import KafkaReader, LookUpBounds, OffsetDoubted
 from backbone.eventlog.port import LogRecord, OwnershipListener
 from schemas.errors import LogUnavailable, PartitionLost
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("mealtrail.eventlog")
 
 _LEAVE_BOUND = 3.0  # seconds for the coordinator to answer a leaving member
 _WATCH_EVERY = 0.25
@@ -120,7 +120,7 @@ class KafkaGroupMember:
         records: list[LogRecord] = []
         try:
             records = await holding.read(partition, offset, max_records, timeout)
-        except OutOfRangeError as error:
+        except OffsetDoubted as error:
             if not holding.lost:
                 await error.confirm(self._bounds)
         if holding.lost:
@@ -136,7 +136,7 @@ class KafkaGroupMember:
                 self._supervisor.cancel()  # it holds nothing yet
             await asyncio.wait([self._supervisor], timeout=self._config.rebalance_ms / 1000 + _LEAVE_BOUND * 3)
             if not self._supervisor.done():
-                log.error("the member of group %s does not end; it is cut off", self._group)
+                log.error("member_cut_off", group=self._group, problem="it does not end")
                 self._supervisor.cancel()
 
     # --- Ownership: called from inside the group's rebalance ------------------------------------------
@@ -146,11 +146,11 @@ class KafkaGroupMember:
             return
         for partition in partitions:
             self._held[partition] = _Holding(reader)
-        log.info("group %s: this member now owns %s %s", self._group, self._topic, partitions)
+        log.info("partitions_gained", group=self._group, topic=self._topic, partitions=partitions)
         try:
             self._listener.gained(partitions)
         except Exception:
-            log.exception("the listener failed to take partitions %s; they are owned and not worked on", partitions)
+            log.exception("listener_failed_to_take", partitions=partitions, note="they are owned and not worked on")
 
     async def _let_go(self, reader: KafkaReader) -> None:
         if reader is not self._reader or not self._held:
@@ -159,7 +159,7 @@ class KafkaGroupMember:
         for holding in self._held.values():
             holding.lose()
         self._held = {}
-        log.info("group %s: this member gives up %s %s", self._group, self._topic, partitions)
+        log.info("partitions_given_up", group=self._group, topic=self._topic, partitions=partitions)
         task = asyncio.ensure_future(self._listener.lost(partitions))
         try:
             await asyncio.wait([task], timeout=self._config.rebalance_ms / 1000 * 0.8)
@@ -168,10 +168,10 @@ class KafkaGroupMember:
             if not ended:
                 task.cancel()
         if not ended:
-            log.error("the listener did not let go of partitions %s in time; it is cancelled", partitions)
+            log.error("listener_cut_off", partitions=partitions, problem="it does not let go in time")
             await asyncio.wait([task], timeout=1)
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            log.error("the listener failed to let go of partitions %s", partitions, exc_info=error)
+            log.error("listener_failed_to_let_go", partitions=partitions, exc_info=error)
 
     # --- One consumer at a time -----------------------------------------------------------------------
 
@@ -189,9 +189,9 @@ class KafkaGroupMember:
                 if asyncio.get_running_loop().time() - began > self._config.stall_after_ms / 1000:
                     pause = _FIRST_PAUSE
                 if not self._stopping.is_set():
-                    log.warning("group %s: the consumer is replaced: %s", self._group, reason)
+                    log.warning("consumer_replaced", group=self._group, reason=reason)
             except Exception as error:  # noqa: BLE001 (whatever it is, the next attempt may succeed; it is logged)
-                log.warning("group %s: Kafka cannot be joined, trying again: %r", self._group, error)
+                log.warning("kafka_not_joined", group=self._group, problem=repr(error))
             finally:
                 await self._let_go(reader)
                 self._reader = None

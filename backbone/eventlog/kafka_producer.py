@@ -12,10 +12,10 @@ A producer that is replaced is *retired*: it takes no new batches, those it has 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import RecordMetadata
@@ -24,7 +24,7 @@ from backbone.eventlog.kafka_connection import KafkaLogConfig, client_options
 from backbone.eventlog.kafka_teardown import close_producer
 from schemas.errors import LogUnavailable
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("mealtrail.eventlog")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts to connect
 _CLOSE_BOUND = 2.0
@@ -49,7 +49,7 @@ class ProducerSession:
     async def send(self, batch: Any, topic: str, partition: int) -> RecordMetadata:
         """Sends a batch and returns where it lies. Waits as long as it takes, which the session's retirement ends.
 
-        A batch that fails retires the session. Raises KafkaError or ProducerAbandonedError (outcome unknown);
+        A batch that fails retires the session. Raises KafkaError or LogUnavailable (outcome unknown);
         LookupError when there is no such partition (nothing was sent, the session stays).
         """
         try:
@@ -76,7 +76,7 @@ class ProducerSession:
         """Takes no more batches; the keeper brings a new session. May be repeated."""
         if not self._retired:
             self._retired = True
-            log.warning("the Kafka producer is replaced: %s", reason)
+            log.warning("producer_replaced", reason=reason)
             self._on_retired(self)
 
     async def close(self, grace: float) -> None:
@@ -163,7 +163,7 @@ class ProducerKeeper:
                     current.set_result(ProducerSession(producer, self._retire_after, self._replace))
                     return
             except Exception as error:  # noqa: BLE001 (whatever it is, the next attempt may succeed; it is logged)
-                log.warning("Kafka cannot be reached to publish, trying again: %r", error)
+                log.warning("kafka_not_reached", problem=repr(error))
             finally:
                 if not current.done() or current.exception() is not None:
                     await close_producer(producer, bound=_CLOSE_BOUND)

@@ -26,11 +26,11 @@ LookUpBounds = Callable[[str, Collection[int]], Awaitable[Mapping[int, Bounds]]]
 _LONE_SILENCE = 4  # a single silent partition may be Kafka's trouble: be slower to disturb the others
 
 
-class OutOfRangeError(Exception):
+class OffsetDoubted(LogUnavailable):
     """Kafka says that the wanted offset lies outside the log; `confirm` looks up the bounds."""
 
     def __init__(self, topic: str, partition: int, offset: int) -> None:
-        super().__init__(topic, partition, offset)
+        super().__init__(f"{topic}/{partition}: Kafka says that offset {offset} is outside the log")
         self.topic = topic
         self.partition = partition
         self.offset = offset
@@ -43,7 +43,9 @@ class OutOfRangeError(Exception):
         if not now.start <= self.offset <= now.end:
             raise LogGap(
                 f"{self.topic}/{self.partition}: offset {self.offset} is outside the log, "
-                f"which holds {now.start} to {now.end}"
+                f"which holds {now.start} to {now.end}",
+                partition=self.partition,
+                offset=self.offset,
             ) from self
 
 
@@ -89,7 +91,7 @@ class KafkaReader:
     async def read(self, wanted: Mapping[int, int], *, max_records: int, timeout: float) -> list[LogRecord]:
         """Records from the wanted offsets on, each partition in order; an empty list when none came in `timeout`.
 
-        Raises PartitionLost, OutOfRangeError, LogGap, LogUnavailable. A cancelled read loses nothing.
+        Raises PartitionLost, OffsetDoubted, LogGap, LogUnavailable. A cancelled read loses nothing.
         """
         partitions = [TopicPartition(self._topic, number) for number in wanted]
         try:
@@ -107,7 +109,7 @@ class KafkaReader:
         except OffsetOutOfRangeError as error:
             partition = next(iter(error.args[0]))
             self.consumer.pause(partition)
-            raise OutOfRangeError(self._topic, partition.partition, wanted[partition.partition]) from error
+            raise OffsetDoubted(self._topic, partition.partition, wanted[partition.partition]) from error
         except KafkaError as error:
             self._failure = repr(error)
             raise LogUnavailable(f"reading {self._topic} failed: {error!r}") from error
@@ -174,7 +176,11 @@ class KafkaReader:
         records = []
         for record in found:
             if record.offset != offset:
-                raise LogGap(f"{self._topic}/{partition.partition}: offset {offset} was wanted, {record.offset} came")
+                raise LogGap(
+                    f"{self._topic}/{partition.partition}: offset {offset} was wanted, {record.offset} came",
+                    partition=partition.partition,
+                    offset=offset,
+                )
             offset += 1
             records.append(
                 LogRecord(
@@ -188,5 +194,9 @@ class KafkaReader:
             )
         position = inside.position_of(self.consumer, partition)
         if not records and position is not None and position > offset:
-            raise LogGap(f"{self._topic}/{partition.partition}: nothing lies between offsets {offset} and {position}")
+            raise LogGap(
+                f"{self._topic}/{partition.partition}: nothing lies between offsets {offset} and {position}",
+                partition=partition.partition,
+                offset=offset,
+            )
         return records

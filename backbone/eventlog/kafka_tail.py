@@ -5,19 +5,19 @@ consumer in trouble is simply replaced.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from backbone.eventlog import kafka_teardown as inside
 from backbone.eventlog.kafka_connection import KafkaLogConfig, client_options
-from backbone.eventlog.kafka_reader import KafkaReader, LookUpBounds, OutOfRangeError
+from backbone.eventlog.kafka_reader import KafkaReader, LookUpBounds, OffsetDoubted
 from backbone.eventlog.port import LogRecord
 from schemas.errors import LogUnavailable
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("mealtrail.eventlog")
 
 _CLOSE_BOUND = 2.0
 
@@ -50,14 +50,14 @@ class KafkaTail:
         if self._stopped:
             raise LogUnavailable("this reader is stopped")
         if self._reader is not None and (trouble := self._reader.trouble()) is not None:
-            log.warning("the tail reader of %s is replaced: %s", self._topic, trouble)
+            log.warning("tail_reader_replaced", topic=self._topic, reason=trouble)
             reader, self._reader = self._reader, None
             await inside.close_consumer(reader.consumer, bound=_CLOSE_BOUND)
         if self._reader is None:
             self._reader = await self._open()
         try:
             records = await self._reader.read(self._next, max_records=max_records, timeout=timeout)
-        except OutOfRangeError as error:
+        except OffsetDoubted as error:
             await error.confirm(self._bounds)
             return []
         for record in records:

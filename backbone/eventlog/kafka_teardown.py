@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 
-log = logging.getLogger(__name__)
+from schemas.errors import LogUnavailable
+
+log = structlog.get_logger("mealtrail.eventlog")
 
 _CLOSE_BOUND = 1.0  # seconds for sockets to close by themselves
 
 
-class ProducerAbandonedError(Exception):
-    """The producer of a batch was given up before the batch was acknowledged."""
-
-
 async def close_producer(producer: AIOKafkaProducer, *, bound: float) -> None:
-    """Ends a producer; what it still holds fails with ProducerAbandonedError. Takes little more than `bound` seconds.
+    """Ends a producer; what it still holds fails with LogUnavailable. Takes little more than `bound` seconds.
 
     The sender goes first, so that no batch is touched while it is failed: its requests end when their connections do,
     and after a broken connection it waits for metadata that nobody fetches any more, hence `_release_metadata`.
@@ -49,7 +47,7 @@ async def close_producer(producer: AIOKafkaProducer, *, bound: float) -> None:
     # A batch that waits to be sent again left the pending ones, where the callback of its future looks for it.
     accumulator._pending_batches.update(batch for batch in held if batch.retry_count)
     for batch in {*held, *accumulator._pending_batches}:
-        batch.failure(ProducerAbandonedError("the producer was given up"))
+        batch.failure(LogUnavailable("the producer was given up"))
         if batch._drain_waiter.done() and not batch._drain_waiter.cancelled():
             batch._drain_waiter.exception()  # nobody waits for it: taken here, so that nothing is logged
     await _bounded(producer.stop(), _CLOSE_BOUND)
@@ -106,7 +104,7 @@ async def _bounded(ending: Coroutine[Any, Any, object], bound: float) -> bool:
     if not task.done() or task.cancelled():
         return False
     if (error := task.exception()) is not None:
-        log.debug("ending a Kafka client failed: %r", error)
+        log.debug("client_end_failed", problem=repr(error))
         return False
     return ended
 

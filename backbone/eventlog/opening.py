@@ -9,6 +9,7 @@ from backbone.eventlog.kafka_connection import KafkaLogConfig
 from backbone.eventlog.port import EventLog
 from backbone.settings import Settings
 from schemas.errors import TopicMisconfigured
+from schemas.topics import TopicSpec, topic_specs
 
 REPLICATION, MIN_INSYNC = 3, 2
 
@@ -16,15 +17,8 @@ REPLICATION, MIN_INSYNC = 3, 2
 def open_event_log(settings: Settings) -> EventLog:
     """The event log of these settings, not started yet. Call it inside the event loop; no I/O."""
     if settings.kafka_bootstrap_servers is None:
-        return EmbeddedEventLog(
-            EmbeddedLogConfig(
-                data_dir=settings.data_dir,
-                publish_timeout_ms=settings.publish_timeout_ms,
-                publish_window=settings.publish_window,
-                shutdown_timeout_ms=settings.shutdown_timeout_ms,
-            )
-        )
-    return KafkaEventLog(_kafka_config(settings, settings.kafka_bootstrap_servers))
+        return EmbeddedEventLog(embedded_config(settings))
+    return KafkaEventLog(kafka_config(settings, settings.kafka_bootstrap_servers))
 
 
 async def replication_of(settings: Settings) -> tuple[int, int]:
@@ -35,7 +29,7 @@ async def replication_of(settings: Settings) -> tuple[int, int]:
     """
     if settings.kafka_bootstrap_servers is None:
         return 1, 1
-    brokers = await KafkaAdmin(_kafka_config(settings, settings.kafka_bootstrap_servers)).broker_count()
+    brokers = await KafkaAdmin(kafka_config(settings, settings.kafka_bootstrap_servers)).broker_count()
     if brokers >= REPLICATION:
         return REPLICATION, MIN_INSYNC
     if settings.kafka_allow_single_broker:
@@ -47,7 +41,29 @@ async def replication_of(settings: Settings) -> tuple[int, int]:
     )
 
 
-def _kafka_config(settings: Settings, bootstrap_servers: str) -> KafkaLogConfig:
+async def wanted_topics(settings: Settings) -> tuple[TopicSpec, ...]:
+    """All topics as these settings want them. Asks the cluster, and raises, as `replication_of` does."""
+    replication, min_insync = await replication_of(settings)
+    return topic_specs(
+        prefix=settings.topic_prefix,
+        partitions=settings.partitions,
+        replication=replication,
+        min_insync=min_insync,
+    )
+
+
+def embedded_config(settings: Settings) -> EmbeddedLogConfig:
+    """The embedded log as the settings have it."""
+    return EmbeddedLogConfig(
+        data_dir=settings.data_dir,
+        publish_timeout_ms=settings.publish_timeout_ms,
+        publish_window=settings.publish_window,
+        shutdown_timeout_ms=settings.shutdown_timeout_ms,
+    )
+
+
+def kafka_config(settings: Settings, bootstrap_servers: str) -> KafkaLogConfig:
+    """The Kafka log at these brokers, the rest as the settings have it."""
     return KafkaLogConfig(
         bootstrap_servers=bootstrap_servers,
         security_protocol=settings.kafka_security_protocol,

@@ -1,5 +1,5 @@
 """What mealtrail asks of an event log. Apache Kafka and the embedded log both give it, and one contract suite
-(`tests/contract/test_eventlog.py`) runs on both.
+(`tests/contract/test_eventlog.py`) runs on both, and on the fake that stands in for them in tests.
 
 The shape in one paragraph. A topic has a fixed number of partitions; a partition is a list of records with
 contiguous offsets from 0, each stamped with the log's own append time in whole milliseconds. Appending names the
@@ -121,7 +121,14 @@ class EventLog(Protocol):
         Any number of callers may append at once; they share batches. Raises LogUnavailable when the acknowledgement
         does not come within the publish limit or the window of unresolved records is full: the outcome is then
         *unknown* (records may be stored, some or all), and the caller's event ids absorb the repeat. A cancelled
-        call is unknown likewise.
+        call is unknown likewise. Raises RecordTooLarge at once, with none of the call's records stored, when one is
+        over the log's size limit and could never be.
+        """
+
+    @property
+    def unresolved(self) -> int:
+        """Records whose append has not ended: stored, failed or given up. The publish window bounds it, but for a
+        single call larger than the window. Does not block.
         """
 
     async def bounds(self, topic: str, partitions: Collection[int]) -> Mapping[int, Bounds]:

@@ -16,9 +16,13 @@ from collections.abc import Sequence
 
 from backbone.eventlog.port import NewRecord, Position
 from schemas.errors import LogUnavailable, RecordTooLarge
+from schemas.topics import MAX_MESSAGE_BYTES
 
 # What a record costs beside its own bytes: lengths, batch header and bookkeeping, generously.
 RECORD_OVERHEAD = 128
+MAX_RECORD_BYTES = MAX_MESSAGE_BYTES - 64 * 1024
+"""The largest record (and batch) either log takes; the rest is room for what the protocol adds."""
+PUBLISH_WINDOW_BYTES = 128 * 1024 * 1024
 
 
 def record_size(record: NewRecord) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backbone.store.tables import admin_acts
+from backbone.store.admin_tables import admin_acts
 
 
 async def record_act(

@@ -4,19 +4,94 @@ PostgreSQL takes one array per column through `unnest`: one statement, one plan,
 runs in this process, so one prepared statement stepped over all rows inside one call is the same thing there.
 Look-ups by many keys go through `= ANY(array)` and `json_each`. Column types come from the tables, so values need no
 casting. Every name in the SQL made here comes from our tables, never from outside.
+A database that has no wording here is refused, never addressed in another's SQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Rows = Sequence[tuple[Any, ...]]
+
+
+class _Wording(Protocol):
+    """How one database is told of many rows: pieces of SQL, and the parameters that go with them."""
+
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """SQLAlchemy's INSERT with ON CONFLICT."""
+
+    def rows(self, table: Table, columns: Sequence[str]) -> str:
+        """The rows of an INSERT, after its list of columns."""
+
+    def row_parameters(self, rows: Rows) -> Any:
+        """The parameters of `rows`."""
+
+    def place(self, number: int) -> str:
+        """The place of the parameter of that number, from 1."""
+
+    def among(self, table: Table, column: str, number: int) -> str:
+        """The condition that a column is one of the values listed in that parameter."""
+
+    def listed(self, values: Sequence[Any]) -> Any:
+        """The parameter of `among`."""
+
+
+class _PostgreSQL:
+    def insert(self, table: Table) -> postgresql.Insert:
+        return postgresql.insert(table)
+
+    def rows(self, table: Table, columns: Sequence[str]) -> str:
+        arrays = ", ".join(f"${i}::{_array_type(table, name)}" for i, name in enumerate(columns, 1))
+        return f"SELECT * FROM unnest({arrays})"  # noqa: S608 - names come from our tables
+
+    def row_parameters(self, rows: Rows) -> Any:
+        return tuple(list(values) for values in zip(*rows, strict=True))
+
+    def place(self, number: int) -> str:
+        return f"${number}"
+
+    def among(self, table: Table, column: str, number: int) -> str:
+        return f'"{column}" = ANY(${number}::{_array_type(table, column)})'
+
+    def listed(self, values: Sequence[Any]) -> Any:
+        return list(values)
+
+
+class _SQLite:
+    def insert(self, table: Table) -> sqlite.Insert:
+        return sqlite.insert(table)
+
+    def rows(self, _table: Table, columns: Sequence[str]) -> str:
+        return f"VALUES ({', '.join('?' * len(columns))})"
+
+    def row_parameters(self, rows: Rows) -> Any:
+        return list(rows)
+
+    def place(self, _number: int) -> str:
+        return "?"
+
+    def among(self, _table: Table, column: str, _number: int) -> str:
+        return f'"{column}" IN (SELECT value FROM json_each(?))'  # noqa: S608 - names come from our tables
+
+    def listed(self, values: Sequence[Any]) -> Any:
+        return orjson.dumps(list(values)).decode()
+
+
+_WORDINGS: Mapping[str, _Wording] = {"postgresql": _PostgreSQL(), "sqlite": _SQLite()}
+
+
+def _wording(dialect: str) -> _Wording:
+    try:
+        return _WORDINGS[dialect]
+    except KeyError:
+        raise NotImplementedError(f"no statements are worded for the database {dialect!r}") from None
 
 
 def _array_type(table: Table, column: str) -> str:
@@ -34,14 +109,14 @@ def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 
+def insert_into(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that has ON CONFLICT, for the database of that name. Raises NotImplementedError for an unknown one."""
+    return _wording(dialect).insert(table)
+
+
 @lru_cache(maxsize=256)
 def _insert_sql(table: Table, columns: tuple[str, ...], on_conflict: str, dialect: str) -> str:
-    if dialect == "postgresql":
-        arrays = ", ".join(f"${i}::{_array_type(table, name)}" for i, name in enumerate(columns, 1))
-        source = f"SELECT * FROM unnest({arrays})"  # noqa: S608 - names come from our tables
-    else:
-        source = f"VALUES ({', '.join('?' * len(columns))})"
-    sql = f'INSERT INTO "{table.name}" ({_quoted(columns)}) {source}'
+    sql = f'INSERT INTO "{table.name}" ({_quoted(columns)}) {_wording(dialect).rows(table, columns)}'
     if on_conflict == "fail":
         return sql
     keys = [column.name for column in table.primary_key]
@@ -63,22 +138,14 @@ async def insert_rows(
         return
     dialect = connection.dialect.name
     sql = _insert_sql(table, columns, on_conflict, dialect)
-    if dialect == "postgresql":
-        await connection.exec_driver_sql(sql, tuple(list(values) for values in zip(*rows, strict=True)))
-    else:
-        await connection.exec_driver_sql(sql, list(rows))
+    await connection.exec_driver_sql(sql, _wording(dialect).row_parameters(rows))
 
 
 @lru_cache(maxsize=256)
 def _match_sql(table: Table, fixed: tuple[str, ...], many: str, dialect: str) -> str:
-    conditions = []
-    for i, name in enumerate(fixed, 1):
-        conditions.append(f'"{name}" = ${i}' if dialect == "postgresql" else f'"{name}" = ?')
-    if dialect == "postgresql":
-        conditions.append(f'"{many}" = ANY(${len(fixed) + 1}::{_array_type(table, many)})')
-    else:
-        conditions.append(f'"{many}" IN (SELECT value FROM json_each(?))')  # noqa: S608 - names come from our tables
-    return " AND ".join(conditions)
+    wording = _wording(dialect)
+    conditions = [f'"{name}" = {wording.place(number)}' for number, name in enumerate(fixed, 1)]
+    return " AND ".join([*conditions, wording.among(table, many, len(fixed) + 1)])
 
 
 async def select_rows(
@@ -96,8 +163,7 @@ async def select_rows(
     dialect = connection.dialect.name
     where = _match_sql(table, tuple(fixed), name, dialect)
     sql = f'SELECT {_quoted(columns)} FROM "{table.name}" WHERE {where}'  # noqa: S608 - names come from our tables
-    listed: Any = list(values) if dialect == "postgresql" else orjson.dumps(list(values)).decode()
-    result = await connection.exec_driver_sql(sql, (*fixed.values(), listed))
+    result = await connection.exec_driver_sql(sql, (*fixed.values(), _wording(dialect).listed(values)))
     return [tuple(row) for row in result.fetchall()]
 
 
@@ -110,5 +176,5 @@ async def delete_rows(
         return
     dialect = connection.dialect.name
     where = _match_sql(table, tuple(fixed), name, dialect)
-    listed: Any = list(values) if dialect == "postgresql" else orjson.dumps(list(values)).decode()
-    await connection.exec_driver_sql(f'DELETE FROM "{table.name}" WHERE {where}', (*fixed.values(), listed))  # noqa: S608
+    sql = f'DELETE FROM "{table.name}" WHERE {where}'  # noqa: S608 - names come from our tables
+    await connection.exec_driver_sql(sql, (*fixed.values(), _wording(dialect).listed(values)))

@@ -7,7 +7,7 @@ import binascii
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from backbone.store.secrets import hash_token, new_token
 from schemas.errors import DefinitionInvalid
@@ -16,8 +16,10 @@ from schemas.records import DEFAULT_HOLD_MS, DEFAULT_SKEW_MS
 from schemas.statuses import Policy, Role
 
 Auth = Literal["standard-webhooks", "bearer"]
-STANDARD_WEBHOOKS: Auth = "standard-webhooks"
-BEARER: Auth = "bearer"
+"""How a source proves who it is. The one list of schemes: the command line offers it, the door measures by it."""
+AUTH_SCHEMES: tuple[Auth, ...] = get_args(Auth)
+STANDARD_WEBHOOKS: Final = "standard-webhooks"
+BEARER: Final = "bearer"
 
 DAY_MS = 24 * 3600 * 1000
 MAX_HOLD_MS = 30 * DAY_MS
@@ -32,7 +34,10 @@ _TOKEN = re.compile(r"[\x21-\x7e]{16,512}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSource:
-    """A source to be made. `secret` is one that the partner issued; without it a new one is made."""
+    """A source to be made. `secret` is one that the partner issued; without it a new one is made.
+
+    Of a signing secret, text is the key in base64 as Standard Webhooks writes it, and bytes are the key itself.
+    """
 
     name: str
     role: Role
@@ -68,8 +73,8 @@ def check_source(new: NewSource) -> tuple[str, ...] | None:
     problems = [problem] if (problem := name_problem(new.name)) else []
     if new.role is Role.OPERATOR:
         problems.append("the role operator is a person's at the command line, not a source's")
-    if new.auth not in (STANDARD_WEBHOOKS, BEARER):
-        problems.append(f"auth must be {STANDARD_WEBHOOKS} or {BEARER}")
+    if new.auth not in AUTH_SCHEMES:
+        problems.append(f"auth must be {' or '.join(AUTH_SCHEMES)}")
     if not _NAME.fullmatch(new.dialect):
         problems.append("the dialect is not a name")
     if new.policy is not Policy.FORWARD:
@@ -106,8 +111,16 @@ def _check_parties(given: tuple[str, ...] | None, problems: list[str]) -> tuple[
 
 def make_credential(auth: Auth, issued: bytes | str | None) -> Credential:
     """A new credential, or the one that the partner issued. Raises DefinitionInvalid for one that cannot be used."""
-    if auth == BEARER:
-        return _bearer_credential(issued)
+    match auth:
+        case "bearer":
+            return _bearer_credential(issued)
+        case "standard-webhooks":
+            return _signing_credential(issued)
+        case _:
+            raise DefinitionInvalid(f"auth must be {' or '.join(AUTH_SCHEMES)}")
+
+
+def _signing_credential(issued: bytes | str | None) -> Credential:
     if issued is None:
         key = secrets.token_bytes(NEW_SECRET_BYTES)
     elif isinstance(issued, bytes):
@@ -129,7 +142,10 @@ def _decode_secret(text: str) -> bytes:
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DefinitionInvalid(f"the secret is not base64, with or without {SECRET_PREFIX} before it") from error
+        raise DefinitionInvalid(
+            f"the secret is not base64, with or without {SECRET_PREFIX} before it; if its text is the key itself, say"
+            " that its encoding is raw"
+        ) from error
 
 
 def _bearer_credential(issued: bytes | str | None) -> Credential:

@@ -1,4 +1,8 @@
-"""The store: one SQLAlchemy engine, and everything in which PostgreSQL and SQLite differ for its callers.
+"""The store: one SQLAlchemy engine, on PostgreSQL or on SQLite, and the transactions that callers work in.
+
+Where the two differ. Connecting, transactions, snapshots and outages: here (and `outages`, which knows both drivers'
+errors). Statements over many rows, and inserts that meet their own key: `bulk`. Rights and the lock of those who
+migrate: `migration`; triggers: the migrations. Nobody else asks which database it is.
 
 Transactions. SQLite has one writer at a time, and a transaction that reads before it writes fails at once when another
 wrote in between, whatever the busy timeout. So writers say so at the start (BEGIN IMMEDIATE) and stand in line in this
@@ -28,6 +32,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from backbone.settings import Settings
+from backbone.store.bulk import insert_into
 from backbone.store.outages import translate_outages, unavailable
 from schemas.errors import ConfigurationError, StoreUnavailable
 
@@ -88,6 +93,14 @@ class Store:
         return self._transaction(self.engine, writes=False)
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction that only reads, all its statements seeing the same state on either database."""
+        async with self.reading() as connection:
+            if self.dialect == "postgresql":  # has to come before the first query
+                await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            yield connection
+
+    @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine, *, writes: bool) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as stack:
             if writes and self._writer is not None:
@@ -134,7 +147,7 @@ class Store:
 
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that has ON CONFLICT, in this database's dialect."""
-        return postgresql.insert(table) if self.dialect == "postgresql" else sqlite.insert(table)
+        return insert_into(table, self.dialect)
 
     def _remember_driver(self, dbapi_connection: Any, _record: object) -> None:
         self._drivers.add(dbapi_connection.driver_connection)

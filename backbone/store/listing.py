@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Select, select, tuple_, union
 from backbone.store.tables import order_external_ids, order_parties, orders
 from backbone.store.views import Sight
 from schemas.errors import MalformedEvent
+from schemas.statuses import PARTY_SLOTS
 
 _MAX_UNION = 50
 """SQLite takes at most 500 parts; past some tens, sorting once is cheaper."""
@@ -35,7 +36,6 @@ class OrderFilter:
     external_id: str | None = None
 
 
-_PARTY_FILTERS = ("restaurant", "courier", "marketplace")
 Place = tuple[int, str]
 
 
@@ -64,7 +64,7 @@ def select_page(workspace: str, wanted: OrderFilter, sight: Sight, *, after: Pla
         for field in fields(wanted)
         if field.name != "external_id" and (value := getattr(wanted, field.name)) is not None
     ]
-    party = next((name for name in _PARTY_FILTERS if getattr(wanted, name) is not None), None)
+    party = next((name for name in PARTY_SLOTS if getattr(wanted, name) is not None), None)
     covered = sight.covers(workspace, orders.c.order_id)
     if wanted.external_id is not None:
         conditions += [] if covered is None else [covered]

@@ -12,11 +12,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.settings import Settings
 from backbone.store.engine import Store, open_store
-from backbone.store.tables import APPEND_ONLY, kept_settings, metadata
-from schemas.errors import ConfigurationError, SchemaOutdated
+from backbone.store.metadata import metadata
+from backbone.store.tables import APPEND_ONLY, kept_settings, trail
+from schemas.errors import ConfigurationError, PartitionSetInvalid, SchemaOutdated
 
 REQUIRED_REVISION = "0002"
 """The oldest revision this release works with; newer ones only expanded and are fine."""
+
+PARTITIONS = "partitions"
+"""The kept setting that remembers how many partitions the log was made with."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION_TABLE = "alembic_version"
@@ -45,7 +49,13 @@ async def _revision(connection: AsyncConnection) -> str | None:
 
 async def _grant(connection: AsyncConnection, runtime: str) -> None:
     """Give the runtime role what it needs on our tables and nothing else. May be repeated."""
-    owner, schema = (await connection.execute(select(func.current_user(), func.current_schema()))).one()
+    acting, schema = (await connection.execute(select(func.current_user(), func.current_schema()))).one()
+    owner = await connection.scalar(
+        text("SELECT tableowner FROM pg_tables WHERE schemaname = current_schema() AND tablename = :trail"),
+        {"trail": trail.name},
+    )
+    if runtime == acting != owner:
+        return  # the owner granted its rights when it migrated; it cannot do so itself
     if runtime == owner:
         _log.warning(
             "runtime_role_owns_schema",
@@ -124,3 +134,23 @@ async def kept_setting(store: Store, name: str) -> str | None:
     async with store.reading() as connection:
         kept = await connection.execute(select(kept_settings.c.value).where(kept_settings.c.name == name))
         return kept.scalar_one_or_none()
+
+
+async def check_partitions(store: Store, settings: Settings) -> None:
+    """Raise PartitionSetInvalid unless the settings' number of partitions is the remembered one, or none is.
+
+    With another number an order's records would go to another partition than before.
+    """
+    kept = await kept_setting(store, PARTITIONS)
+    if kept is not None and int(kept) != settings.partitions:
+        raise PartitionSetInvalid(
+            f"the log was made with {kept} partitions, MEALTRAIL_PARTITIONS is {settings.partitions}: set it to "
+            f"{kept}. Orders live in a partition for good, so growing takes a new topic version and a drain"
+        )
+
+
+async def keep_partitions(store: Store, settings: Settings) -> int:
+    """How many partitions the log has, remembered from now on. Raises PartitionSetInvalid if another was before."""
+    await keep_setting(store, PARTITIONS, str(settings.partitions))
+    await check_partitions(store, settings)
+    return settings.partitions

@@ -8,16 +8,13 @@ OSError or TimeoutError which the caller's own code raises inside a transaction 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreRefused, StoreUnavailable
 
 _LOST_CLASSES = ("08", "58")  # connection exceptions; the server's own system errors
 _LOST_STATES = frozenset(
@@ -43,6 +40,7 @@ _BUSY_STATES = frozenset(
 )
 # SQLite's primary result codes: busy, locked, out of memory, read-only, interrupted, I/O error, full, cannot open.
 _SQLITE_CODES = frozenset({5, 6, 7, 8, 9, 10, 13, 14})
+_REFUSED = frozenset({"28000", "28P01", "3D000"})  # not allowed in, wrong password, no such database
 _CLOSED = ("connection is closed", "connection was closed", "connection closed", "no active connection")
 
 
@@ -72,8 +70,10 @@ def is_outage(error: BaseException) -> bool:
 def unavailable(error: BaseException) -> StoreUnavailable:
     """The error to raise instead of `error`; raise it from that one."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    words = str(cause).strip() or type(cause).__name__
-    return StoreUnavailable(f"the store does not answer: {words.splitlines()[0]}")
+    words = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    if getattr(cause, "sqlstate", None) in _REFUSED:
+        return StoreRefused(f"the store does not let us in: {words}")
+    return StoreUnavailable(f"the store does not answer: {words}")
 
 
 def _handle_error(context: ExceptionContext) -> None:
@@ -91,17 +91,3 @@ def _handle_error(context: ExceptionContext) -> None:
 def translate_outages(engine: AsyncEngine) -> None:
     """From now on errors of this engine that mean an outage are raised as StoreUnavailable."""
     event.listen(engine.sync_engine, "handle_error", _handle_error)
-
-
-@contextmanager
-def direct_driver_calls() -> Iterator[None]:
-    """Around calls that go past SQLAlchemy to the driver (COPY): outages become StoreUnavailable there too.
-
-    Only driver calls may stand inside: a TimeoutError or OSError of anything else would be taken for an outage.
-    """
-    try:
-        yield
-    except Exception as error:
-        if is_outage(error):
-            raise unavailable(error) from error
-        raise

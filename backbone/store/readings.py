@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, and_, exists, or_, select
+from sqlalchemy import RowMapping, and_, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.engine import Store
 from backbone.store.listing import OrderFilter, dump_cursor, load_cursor, select_page
 from backbone.store.tables import (
     event_payloads,
+    held_events,
     offsets,
     order_details,
     order_external_ids,
@@ -22,12 +23,14 @@ from backbone.store.tables import (
     trail,
 )
 from backbone.store.trail_rows import ROW_COLUMNS, read_row
-from backbone.store.views import SEES_ALL, OrderView, ReceiptView, Sight, TrailEntry
+from backbone.store.views import SEES_ALL, HeldView, OrderView, ReceiptView, Sight, TrailEntry
+from schemas.errors import RecordUnknown
 from schemas.identifiers import DEFAULT_WORKSPACE, ReceiptId
 from schemas.outcomes import outcome_document
+from schemas.records import TickRecord, load_record
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
-__all__ = ["SEES_ALL", "OrderView", "Readings", "ReceiptView", "Sight", "TrailEntry"]
+__all__ = ["SEES_ALL", "HeldView", "OrderView", "Readings", "ReceiptView", "Sight", "TrailEntry"]
 
 SCAN_LIMIT = 5000
 """Most trail rows of one partition that one call of `changes` goes over for someone who may not see them all."""
@@ -72,6 +75,37 @@ class Readings:
                 return None
             rows = (await connection.execute(query)).mappings()
             return [TrailEntry(**{**row, "hash": row["hash"].hex()}) for row in rows]
+
+    async def held(self, order_id: str) -> list[HeldView]:
+        """Events that wait for this order, oldest first, whoever sent them: for operators alone.
+
+        Raises RecordUnknown when one is of a kind that this release does not know.
+        """
+        query = (
+            select(held_events.c.record, held_events.c.received_ms, held_events.c.deadline_ms)
+            .where(held_events.c.workspace == self._workspace, held_events.c.order_id == order_id)
+            .order_by(held_events.c.offset)
+        )
+        async with self._store.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        views = []
+        for value, received_ms, deadline_ms in rows:
+            record = load_record(bytes(value))
+            if isinstance(record, TickRecord):
+                raise RecordUnknown("a held record is no event")
+            status = getattr(record.event, "status", None)
+            views.append(
+                HeldView(
+                    event_id=record.event_id,
+                    source=record.source.name,
+                    role=record.source.role.value,
+                    event_type=record.event.type,
+                    reported_status=None if status is None else status.value,
+                    received_ms=received_ms,
+                    until_ms=deadline_ms,
+                )
+            )
+        return views
 
     async def orders(
         self,
@@ -179,7 +213,7 @@ class Readings:
             reused_event_ids.c.workspace == self._workspace,
             reused_event_ids.c.digest == receipt.digest,
             reused_event_ids.c.partition == receipt.partition,
-            or_(reused_event_ids.c.offset == receipt.offset, reused_event_ids.c.last_offset == receipt.offset),
+            reused_event_ids.c.offset == receipt.offset,
         )
         query = select(receipts, reused.label("reused")).where(
             receipts.c.workspace == self._workspace, receipts.c.digest == receipt.digest

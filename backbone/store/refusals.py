@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import case, select
 
+from backbone.store.admin_tables import refusals, sources
 from backbone.store.engine import Store
-from backbone.store.tables import refusals, sources
 
 UNKNOWN_SOURCE = "?"
 

@@ -19,7 +19,7 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from schemas.errors import ConfigurationError, SettingsInvalid
+from schemas.errors import SecretSealed, SettingsInvalid
 
 KEY_BYTES = 32
 KEY_FILE = "secret.keys"
@@ -86,17 +86,20 @@ class SecretBox:
         return nonce + self._ciphers[self._first].encrypt(nonce, plain, bound_to.encode()), self._first
 
     def open(self, sealed: bytes, key_id: str, *, bound_to: str) -> bytes:
-        """What was sealed. Raises ConfigurationError when the ring lacks the key, or the key does not fit."""
+        """What was sealed. Raises SecretSealed when the ring lacks the key, or the key does not fit."""
         cipher = self._ciphers.get(key_id)
         if cipher is None:
-            raise ConfigurationError(
-                f"MEALTRAIL_SECRET_KEYS lacks the key {key_id!r}, which {bound_to} is encrypted with; add it to the end"
+            raise SecretSealed(
+                f"MEALTRAIL_SECRET_KEYS lacks the key {key_id!r}, which {bound_to} is encrypted with; "
+                "add it to the end",
+                problem=f"key {key_id!r} missing",
             )
         try:
             return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode())
         except (InvalidTag, ValueError) as error:
-            raise ConfigurationError(
-                f"{bound_to} does not open with the key {key_id!r}: another key had this id, or the row was changed"
+            raise SecretSealed(
+                f"{bound_to} does not open with the key {key_id!r}: another key had this id, or the row was changed",
+                problem=f"key {key_id!r} does not fit",
             ) from error
 
 

@@ -10,7 +10,6 @@ import secrets as random
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -19,49 +18,25 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.acts import record_act
-from backbone.store.definitions import Auth, Credential, NewSource, check_source, make_credential
+from backbone.store.admin_tables import source_credentials, sources
+from backbone.store.definitions import Credential, NewSource, check_source, make_credential
 from backbone.store.engine import Store
-from backbone.store.refusals import Refusal, read_refusals, record_refusals
+from backbone.store.refusals import UNKNOWN_SOURCE, Refusal, read_refusals, record_refusals
 from backbone.store.secrets import SecretBox
-from backbone.store.tables import source_credentials, sources
-from schemas.errors import ConflictingName, DefinitionInvalid, NotFound
+from backbone.store.source_rows import Source, read_source
+from schemas.errors import ConfigurationError, ConflictingName, DefinitionInvalid, NotFound, SecretSealed
 from schemas.identifiers import DEFAULT_WORKSPACE
-from schemas.statuses import Policy, Role
 
-__all__ = ["NewSource", "Refusal", "Source", "SourceRepository"]
+__all__ = ["NewSource", "Refusal", "Source", "SourceRepository", "has_sources"]
 
 _RECEIPT_KEY_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What a request needs of its source. Secrets are in clear here and do not show in its repr."""
-
-    workspace: str
-    uid: str
-    name: str
-    dialect: str
-    role: Role
-    parties: tuple[str, ...] | None
-    policy: Policy
-    hold_ms: int
-    skew_ms: int
-    rate: int
-    auth: Auth
-    url: str | None
-    receipt_key: bytes = field(repr=False)
-    secrets: tuple[bytes, ...] = field(repr=False)
-    """Live signing keys, newest first."""
-    token_hashes: tuple[str, ...] = field(repr=False)
-    """Hashes of live bearer tokens, newest first."""
-    created_at: int
-    disabled_at: int | None
 
 
 class SourceRepository:
     """The sources of one workspace. `now_ms` is the wall clock of administration; no decision reads it.
 
-    All methods raise StoreUnavailable. Those that open secrets raise ConfigurationError when the key ring lacks a key.
+    All methods raise StoreUnavailable. A source whose secrets do not open, since the key ring lacks their key, is
+    listed like any other, without them (`Source.sealed`): one bad row must not keep others from taking effect.
     """
 
     def __init__(
@@ -136,7 +111,8 @@ class SourceRepository:
         """Give the source a new credential (its partner's, if one is given); the others end after `grace_ms`.
 
         A credential that ends earlier already keeps its end. Returns the source with all live credentials, and the new
-        text, which is never shown again. Raises NotFound (a disabled source too), DefinitionInvalid, ConflictingName.
+        text, which is never shown again. Raises NotFound (a disabled source too), DefinitionInvalid, ConflictingName,
+        and ConfigurationError when its receipt key does not open: no credential would make the source work then.
         """
         if grace_ms < 0:
             raise DefinitionInvalid("the grace period must not be negative")
@@ -146,7 +122,7 @@ class SourceRepository:
             async with self._store.transaction() as connection:
                 row = await self._find(connection, name)
                 if row["disabled_at"] is not None:
-                    raise NotFound(f"the source {name!r} is disabled")
+                    raise NotFound(f"the source {name!r} is disabled; first: mealtrail source enable {name}")
                 uid = row["uid"]
                 credential = make_credential(row["auth"], secret)
                 own = (live.workspace == self._workspace, live.source_uid == uid)
@@ -159,10 +135,15 @@ class SourceRepository:
                 await self._insert_credential(connection, uid, credential, now)
                 detail = {"uid": uid, "grace_ms": grace_ms, "secret": "issued" if secret else "generated"}
                 await self._record(connection, now, actor, "source.rotate", name, detail)
-                loaded = await self._load(connection, now, sources.c.uid == uid)
+                (source,) = await self._load(connection, now, sources.c.uid == uid)
+                if not source.receipt_key:
+                    raise ConfigurationError(
+                        f"the receipt key of the source {name!r} does not open: {', '.join(source.sealed)}; "
+                        "complete MEALTRAIL_SECRET_KEYS, or make a new source"
+                    )
         except IntegrityError as error:
             raise _conflict(error, name) from error
-        return loaded[0], credential.shown
+        return source, credential.shown
 
     async def disable(self, name: str, *, actor: str) -> None:
         """Take no more of the source's requests. May be repeated. Raises NotFound."""
@@ -175,6 +156,17 @@ class SourceRepository:
             await connection.execute(update(sources).where(*mine).values(disabled_at=now))
             await self._record(connection, now, actor, "source.disable", name, {"uid": row["uid"]})
 
+    async def enable(self, name: str, *, actor: str) -> None:
+        """Take a disabled source's requests again, with the credentials it had. May be repeated. Raises NotFound."""
+        now = self._now_ms()
+        async with self._store.transaction() as connection:
+            row = await self._find(connection, name)
+            if row["disabled_at"] is None:
+                return
+            mine = (sources.c.workspace == self._workspace, sources.c.uid == row["uid"])
+            await connection.execute(update(sources).where(*mine).values(disabled_at=None))
+            await self._record(connection, now, actor, "source.enable", name, {"uid": row["uid"]})
+
     async def all(self, *, include_disabled: bool = False) -> list[Source]:
         """All sources by name, each with those of its credentials that are live now."""
         conditions = () if include_disabled else (sources.c.disabled_at.is_(None),)
@@ -186,7 +178,14 @@ class SourceRepository:
         await record_refusals(self._store, self._workspace, refusals)
 
     async def refusals(self, name: str | None) -> list[Refusal]:
-        """Counts of refused requests, of one source or (None) of all, latest first."""
+        """Counts of refused requests, latest first: of one source (`?` are names that are no source's), or (None) of
+        all. Raises NotFound for a name that is no source's.
+        """
+        if name not in {None, UNKNOWN_SOURCE}:
+            mine = (sources.c.workspace == self._workspace, sources.c.name == name)
+            async with self._store.reading() as connection:
+                if await connection.scalar(select(sources.c.uid).where(*mine)) is None:
+                    raise NotFound(f"there is no source {name!r}")
         return await read_refusals(self._store, self._workspace, name)
 
     def _bound_to(self, uid: str, what: str) -> str:
@@ -240,41 +239,37 @@ class SourceRepository:
         )
         keys: dict[str, list[bytes]] = defaultdict(list)
         hashes: dict[str, list[str]] = defaultdict(list)
+        sealed_by: dict[str, list[str]] = defaultdict(list)
         rows = found.mappings().all()
         wanted = {row["uid"] for row in rows}
+
+        def unseal(uid: str, what: str, sealed: bytes, key_id: str) -> bytes:
+            try:
+                return self._box.open(sealed, key_id, bound_to=self._bound_to(uid, what))
+            except SecretSealed as error:
+                if error.problem not in sealed_by[uid]:
+                    sealed_by[uid].append(error.problem)
+                return b""
+
         for uid, credential_id, sealed, key_id, token_hash in credentials:
             if uid not in wanted:
                 continue
-            if sealed is not None:
-                bound_to = self._bound_to(uid, f"secret/{credential_id}")
-                keys[uid].append(self._box.open(sealed, key_id, bound_to=bound_to))
+            if sealed is not None and (key := unseal(uid, f"secret/{credential_id}", sealed, key_id)):
+                keys[uid].append(key)
             if token_hash is not None:
                 hashes[uid].append(token_hash)
-        return [self._source(row, tuple(keys[row["uid"]]), tuple(hashes[row["uid"]])) for row in rows]
+        loaded = []
+        for row in rows:
+            uid = row["uid"]
+            receipt_key = unseal(uid, "receipt-key", row["receipt_key"], row["receipt_key_id"])
+            loaded.append(read_source(row, receipt_key, tuple(keys[uid]), tuple(hashes[uid]), tuple(sealed_by[uid])))
+        return loaded
 
-    def _source(self, row: RowMapping, keys: tuple[bytes, ...], hashes: tuple[str, ...]) -> Source:
-        uid = row["uid"]
-        return Source(
-            workspace=row["workspace"],
-            uid=uid,
-            name=row["name"],
-            dialect=row["dialect"],
-            role=Role(row["role"]),
-            parties=None if row["parties"] is None else tuple(orjson.loads(row["parties"])),
-            policy=Policy(row["policy"]),
-            hold_ms=row["hold_ms"],
-            skew_ms=row["skew_ms"],
-            rate=row["rate"],
-            auth=row["auth"],
-            url=row["url"],
-            receipt_key=self._box.open(
-                row["receipt_key"], row["receipt_key_id"], bound_to=self._bound_to(uid, "receipt-key")
-            ),
-            secrets=keys,
-            token_hashes=hashes,
-            created_at=row["created_at"],
-            disabled_at=row["disabled_at"],
-        )
+
+async def has_sources(store: Store) -> bool:
+    """Whether there is any source, of whatever workspace, disabled ones too. Raises StoreUnavailable."""
+    async with store.reading() as connection:
+        return await connection.scalar(select(sources.c.uid).limit(1)) is not None
 
 
 def _conflict(error: IntegrityError, name: str) -> ConflictingName:

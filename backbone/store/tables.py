@@ -9,7 +9,7 @@ reads them. JSON is kept as text.
 Three classes of data lie apart, so that one can be erased while the others still verify:
  - the trail and the bookkeeping around it: ids, statuses, digests, nothing personal;
  - personal data: `order_details`, `event_payloads`, `held_events.record`, `dead_letters.record`;
- - administration: sources, credentials (encrypted or hashed), tokens, refusals, acts.
+ - administration (`backbone.store.admin_tables`): sources, credentials (encrypted or hashed), tokens, refusals, acts.
 """
 
 from __future__ import annotations
@@ -17,28 +17,41 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    }
-)
+from backbone.store.admin_tables import admin_acts, refusals, source_credentials, sources, tokens
+from backbone.store.metadata import metadata, workspace_column
 
-
-def _workspace() -> Column[str]:
-    return Column("workspace", Text, primary_key=True)
-
+__all__ = [
+    "APPEND_ONLY",
+    "admin_acts",
+    "attempts",
+    "dead_letters",
+    "event_payloads",
+    "held_events",
+    "kept_settings",
+    "metadata",
+    "offsets",
+    "order_details",
+    "order_external_ids",
+    "order_parties",
+    "orders",
+    "receipts",
+    "refusals",
+    "reused_event_ids",
+    "source_credentials",
+    "sources",
+    "tokens",
+    "trail",
+]
 
 offsets = Table(
     "offsets",
@@ -62,7 +75,7 @@ kept_settings = Table(
 orders = Table(
     "orders",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("order_id", Text, primary_key=True),
     Column("partition", Integer, nullable=False),
     Column("status", Text, nullable=False),
@@ -71,20 +84,20 @@ orders = Table(
     Column("courier", Text),
     Column("marketplace", Text),
     Column("former", Text, nullable=False),  # JSON {slot: [party, …]}: parties that were replaced
-    Column("epoch", Integer, nullable=False),  # counts changes by operators and amendments
-    Column("memory", Text, nullable=False),  # JSON: what later decisions need of earlier ones (consumers.order_state)
+    Column("revision", Integer, nullable=False),  # counts changes by operators and amendments
+    Column("decision_state", Text, nullable=False),  # JSON that decisions read (consumers.order_rows)
     Column("announced_ms", BigInteger, nullable=False),
     Column("placed_us", BigInteger),
     Column("step_received_ms", BigInteger, nullable=False),  # log time of the event that brought the status
     Column("step_occurred_us", BigInteger),
-    Column("parked", Boolean, nullable=False),
+    Column("parked", Boolean, nullable=False),  # an event of it is set aside; no reader in this release
     Index("ix_orders_workspace_announced_ms", "workspace", "announced_ms", "order_id"),
 )
 
 order_parties = Table(
     "order_parties",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("slot", Text, primary_key=True),
     Column("party", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
@@ -97,7 +110,7 @@ order_parties = Table(
 order_external_ids = Table(
     "order_external_ids",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("external_id", Text, primary_key=True),
     Column("order_id", Text, primary_key=True),
     Index("ix_order_external_ids_workspace_order_id", "workspace", "order_id"),
@@ -106,7 +119,7 @@ order_external_ids = Table(
 order_details = Table(
     "order_details",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("order_id", Text, primary_key=True),
     Column("details", Text, nullable=False),
     Column("erased", Boolean, nullable=False),
@@ -145,13 +158,14 @@ trail = Table(
     Column("fulfilment", Text),
     Column("offset", BigInteger, nullable=False),
     Column("payload_digest", Text, nullable=False),
+    CheckConstraint("partition >= 0 AND seq >= 1", name="ck_trail_numbers"),
     Index("ix_trail_workspace_order_id", "workspace", "order_id", "seq"),
 )
 
 event_payloads = Table(
     "event_payloads",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("partition", Integer, primary_key=True),
     Column("offset", BigInteger, primary_key=True),
     Column("order_id", Text, nullable=False),
@@ -166,7 +180,7 @@ event_payloads = Table(
 receipts = Table(
     "receipts",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("digest", Text, primary_key=True),  # (source, order, event id) under the source's key: the dedup key
     Column("order_id", Text, nullable=False),
     Column("source_uid", Text, nullable=False),
@@ -182,7 +196,7 @@ receipts = Table(
     Column("from_status", Text),
     Column("to_status", Text),
     Column("foreign", Boolean, nullable=False),
-    Column("epoch", Integer, nullable=False),  # the order's when the latest attempt ended
+    Column("revision", Integer, nullable=False),  # the order's when the latest attempt ended
     Column("repeats", Integer, nullable=False),
     Column("decided_ms", BigInteger),
 )
@@ -190,36 +204,37 @@ receipts = Table(
 reused_event_ids = Table(
     "reused_event_ids",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("digest", Text, primary_key=True),
-    Column("content_digest", Text, primary_key=True),
+    Column("offset", BigInteger, primary_key=True),
     Column("partition", Integer, nullable=False),
-    Column("offset", BigInteger, nullable=False),
-    Column("last_offset", BigInteger, nullable=False),  # of its latest repeat
-    Column("repeats", Integer, nullable=False),
+    Column("content_digest", Text, nullable=False),
+    Column("repeat", Boolean, nullable=False),  # of an event that was refused so before
 )
 
 held_events = Table(
     "held_events",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("partition", Integer, primary_key=True),
     Column("offset", BigInteger, primary_key=True),
     Column("order_id", Text, nullable=False),
     Column("source_uid", Text, nullable=False),
     Column("digest", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # why it waits: foreign (or unknown); later strict, parked
-    Column("deadline_ms", BigInteger),  # None: waits without deadline (parked)
+    Column("kind", Text, nullable=False),  # why it waits: foreign (or unknown); no reader in this release
+    Column("deadline_ms", BigInteger),  # None: waits without deadline
     Column("received_ms", BigInteger, nullable=False),
     Column("record", LargeBinary, nullable=False),
     Index("ix_held_events_partition_deadline_ms", "partition", "deadline_ms"),
+    Index("ix_held_events_partition_source_uid", "partition", "source_uid"),
     Index("ix_held_events_workspace_order_id", "workspace", "order_id"),
 )
 
+# Events set aside, and how often each was tried before: no writer and no reader in this release.
 dead_letters = Table(
     "dead_letters",
     metadata,
-    _workspace(),
+    workspace_column(),
     Column("partition", Integer, primary_key=True),
     Column("in_hand_offset", BigInteger, primary_key=True),
     Column("event_offset", BigInteger, primary_key=True),
@@ -240,78 +255,6 @@ attempts = Table(
     Column("offset", BigInteger, primary_key=True, autoincrement=False),
     Column("attempts", Integer, nullable=False),
     Column("error", Text),
-)
-
-sources = Table(
-    "sources",
-    metadata,
-    _workspace(),
-    Column("uid", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("dialect", Text, nullable=False),
-    Column("role", Text, nullable=False),
-    Column("parties", Text),  # JSON list; NULL is all
-    Column("policy", Text, nullable=False),
-    Column("hold_ms", BigInteger, nullable=False),
-    Column("skew_ms", BigInteger, nullable=False),
-    Column("rate", Integer, nullable=False),  # requests a second
-    Column("auth", Text, nullable=False),  # standard-webhooks | bearer
-    Column("url", Text),
-    Column("receipt_key", LargeBinary, nullable=False),  # encrypted
-    Column("receipt_key_id", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("disabled_at", BigInteger),
-    UniqueConstraint("workspace", "name"),
-)
-
-source_credentials = Table(
-    "source_credentials",
-    metadata,
-    _workspace(),
-    Column("source_uid", Text, primary_key=True),
-    Column("credential_id", Text, primary_key=True),
-    Column("secret", LargeBinary),  # encrypted; for signatures
-    Column("key_id", Text),
-    Column("token_hash", Text),  # for bearer tokens
-    Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger),
-    UniqueConstraint("token_hash"),
-)
-
-tokens = Table(
-    "tokens",
-    metadata,
-    _workspace(),
-    Column("name", Text, primary_key=True),
-    Column("token_hash", Text, nullable=False),
-    Column("scope", Text, nullable=False),  # read | write | admin
-    Column("created_at", BigInteger, nullable=False),
-    Column("revoked_at", BigInteger),
-    UniqueConstraint("token_hash"),
-)
-
-refusals = Table(
-    "refusals",
-    metadata,
-    _workspace(),
-    Column("source", Text, primary_key=True),  # a known source's name, or '?': bounded by what exists
-    Column("reason", Text, primary_key=True),
-    Column("count", BigInteger, nullable=False),
-    Column("first_at", BigInteger, nullable=False),
-    Column("last_at", BigInteger, nullable=False),
-    Column("last_remote", Text),
-)
-
-admin_acts = Table(
-    "admin_acts",
-    metadata,
-    _workspace(),
-    Column("act_id", Text, primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("act", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("detail", Text, nullable=False),  # JSON, no secrets
 )
 
 APPEND_ONLY: tuple[Table, ...] = (trail, admin_acts)

@@ -10,10 +10,10 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from backbone.store.acts import record_act
+from backbone.store.admin_tables import tokens
 from backbone.store.definitions import name_problem
 from backbone.store.engine import Store
 from backbone.store.secrets import hash_token, new_token
-from backbone.store.tables import tokens
 from schemas.errors import ConflictingName, DefinitionInvalid, NotFound
 from schemas.identifiers import DEFAULT_WORKSPACE
 

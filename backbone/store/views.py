@@ -8,9 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, exists
 
 from backbone.store.tables import order_parties
-from schemas.statuses import Role
-
-_SLOTS = {Role.RESTAURANT: "restaurant", Role.COURIER: "courier", Role.MARKETPLACE: "marketplace"}
+from schemas.statuses import SLOT_OF, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,7 @@ class Sight:
     @property
     def slot(self) -> str | None:
         """The party slot that decides; None when every order is seen."""
-        return None if self.role is None or self.parties is None else _SLOTS.get(self.role)
+        return None if self.role is None or self.parties is None else SLOT_OF.get(self.role)
 
     def covers(self, workspace: str, order_id: Any) -> ColumnElement[bool] | None:
         """The condition that an order (a column or a value) is seen; None when every order is."""
@@ -92,6 +90,20 @@ class TrailEntry:
     cancel_reason: str | None
     hash: str
     """Hex."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldView:
+    """An event that waits for its order to be announced or to name its party. For operators; log times."""
+
+    event_id: str
+    source: str
+    role: str
+    event_type: str
+    reported_status: str | None
+    received_ms: int
+    until_ms: int | None
+    """When it is rejected if nothing changes; None waits without end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """A full topic: the lives of many orders, interleaved, as ingress would have put them there.
 
 The bodies are parsed by the native dialect and stamped by ingress's own code. A few hundred orders are under way at any
-time, so every stretch of the log has the same mixture: announcements, moves, 3% of exact repeats (a partner that did
-not hear our answer) and 2% of moves that come too late to be legal.
+time, so every stretch of the log has the same mixture: announcements, moves, about 2% of exact repeats (a partner that
+did not hear our answer) and about 2% of moves that come too late to be legal.
 """
 
 from __future__ import annotations

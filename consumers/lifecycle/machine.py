@@ -26,25 +26,27 @@ class Subject:
 
 
 def _is_collected(event: Any) -> bool:
-    return OrderStatus.TAKEN_BY_COURIER not in chain_of(event.model.fulfilment)
+    return event.model.fulfilment in (Fulfilment.PICKUP, Fulfilment.DINE_IN)
 
 
 def _transitions() -> list[dict[str, Any]]:
-    ready, taken, delivered = OrderStatus.READY, OrderStatus.TAKEN_BY_COURIER, OrderStatus.DELIVERED
-    steps: list[dict[str, Any]] = [
-        {"trigger": "advance", "source": ready, "dest": delivered, "conditions": [_is_collected]}
-    ]
-    steps += [
-        {"trigger": "advance", "source": here, "dest": there, **({"unless": [_is_collected]} if there is taken else {})}
-        for here, there in pairwise(FULL_CHAIN)
-    ]
+    by_courier, collected = list(pairwise(chain_of(Fulfilment.DELIVERY))), list(pairwise(chain_of(Fulfilment.PICKUP)))
+    left_out = set(chain_of(Fulfilment.DELIVERY)) - set(chain_of(Fulfilment.PICKUP))
+    steps: list[dict[str, Any]] = []
+    for edge in sorted({*by_courier, *collected}, key=lambda edge: [FULL_CHAIN.index(status) for status in edge]):
+        guard: dict[str, Any] = {}
+        if edge[1] in left_out:  # the way out stays open: an order may be there when its fulfilment changes
+            guard = {"unless": [_is_collected]}
+        elif edge not in by_courier:
+            guard = {"conditions": [_is_collected]}
+        steps.append({"trigger": "advance", "source": edge[0], "dest": edge[1], **guard})
     steps += [{"trigger": "cancel", "source": here, "dest": OrderStatus.CANCELLED} for here in FULL_CHAIN]
     steps += [
         {
             "trigger": f"correct_to_{there.value.lower()}",
             "source": [here for here in OrderStatus if here is not there],
             "dest": there,
-            **({"unless": [_is_collected]} if there is taken else {}),
+            **({"unless": [_is_collected]} if there in left_out else {}),
         }
         for there in OrderStatus
     ]
@@ -77,7 +79,8 @@ def walk(start: OrderStatus, target: OrderStatus, fulfilment: Fulfilment | None)
         return [subject.state]
     passed: list[OrderStatus] = []
     while subject.state is not target:
-        MACHINE.events["advance"].trigger(subject)
+        if not MACHINE.events["advance"].trigger(subject):
+            raise MachineError(f"no step leads on from {subject.state} in a {fulfilment} order")
         passed.append(subject.state)
     return passed
 

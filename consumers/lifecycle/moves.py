@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from consumers.lifecycle.machine import correct, walk
-from consumers.lifecycle.state import RANK, OrderState, Passer, Situation, Undone
+from consumers.lifecycle.state import RANK, OrderState, PassedBy, Situation, Undone
 from consumers.lifecycle.table import Decision
-from schemas.events import PARTY_SLOTS, OrderAmended, OrderPlaced, StatusEvent
-from schemas.statuses import FULL_CHAIN, OrderStatus, Role
+from schemas.events import OrderAmended, OrderPlaced, StatusEvent
+from schemas.statuses import FULL_CHAIN, PARTY_SLOTS, OrderStatus, Role
 from schemas.verdicts import Verdict
 
 
@@ -65,6 +65,8 @@ def _offered(s: Situation) -> dict[str, str]:
     named_now = s.event.parties if isinstance(s.event, OrderPlaced) else {}
     offered: dict[str, str] = {str(slot): party for slot, party in named_now.items()}
     if s.source.role is Role.MARKETPLACE:
+        # ADR 0008, item 10. `_own_marketplace` in service/ingress/announcements.py refuses at the door what this would
+        # have to replace; an announcement by status comes without it.
         own, named = s.source.parties, offered.get("marketplace")
         if named is None or (own is not None and named not in own):
             offered["marketplace"] = own[0] if own else s.source.name
@@ -85,7 +87,7 @@ def _fill(order: OrderState, s: Situation) -> OrderState:
 
 def _amend(order: OrderState, event: OrderAmended) -> OrderState:
     amended = _name_parties(order, {str(slot): party for slot, party in event.parties.items()})
-    return replace(amended, fulfilment=event.fulfilment or order.fulfilment, epoch=order.epoch + 1)
+    return replace(amended, fulfilment=event.fulfilment or order.fulfilment, revision=order.revision + 1)
 
 
 def _name_parties(order: OrderState, named: dict[str, str | None]) -> OrderState:
@@ -105,7 +107,7 @@ def _name_parties(order: OrderState, named: dict[str, str | None]) -> OrderState
 
 
 def _move(order: OrderState, s: Situation, target: OrderStatus) -> tuple[OrderState, tuple[Step, ...]]:
-    passer = Passer(s.offset, s.received_ms, s.source.uid, s.occurred_us)
+    passer = PassedBy(s.offset, s.received_ms, s.source.uid, s.occurred_us)
     if s.source.role is Role.OPERATOR:
         correct(order.status, target, order.fulfilment)
         steps: tuple[Step, ...] = (Step(order.status, target, inferred=False),)
@@ -117,7 +119,9 @@ def _move(order: OrderState, s: Situation, target: OrderStatus) -> tuple[OrderSt
         )
     moved = replace(order, status=target, step_received_ms=s.received_ms, step_occurred_us=s.occurred_us)
     if s.source.role is Role.OPERATOR:
-        moved = replace(moved, epoch=order.epoch + 1, undone=_undone(order, target, Undone(s.offset, s.received_ms)))
+        moved = replace(
+            moved, revision=order.revision + 1, undone=_undone(order, target, Undone(s.offset, s.received_ms))
+        )
     if target is OrderStatus.CANCELLED:
         return replace(moved, cancellation=passer, status_before_cancellation=order.status), steps
     reached = order.status_before_cancellation if order.status is OrderStatus.CANCELLED else order.status

@@ -10,21 +10,14 @@ from typing import NamedTuple
 
 from schemas.events import AnyEvent, OrderPlaced, StatusEvent
 from schemas.records import SourceStamp
-from schemas.statuses import FULL_CHAIN, Fulfilment, OrderStatus, Role
+from schemas.statuses import FULL_CHAIN, SLOT_OF, Fulfilment, OrderStatus, Role
 from schemas.times import is_plausible
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
 RANK: dict[OrderStatus, int] = {status: rank for rank, status in enumerate(FULL_CHAIN)}
 
-SLOT_OF: dict[Role, str] = {
-    Role.RESTAURANT: "restaurant",
-    Role.COURIER: "courier",
-    Role.MARKETPLACE: "marketplace",
-}
-"""The slot of an order in which a role's party is named; platform and operator have none and are never foreign."""
 
-
-class Passer(NamedTuple):
+class PassedBy(NamedTuple):
     """The event that moved an order past a status (or cancelled it)."""
 
     offset: int
@@ -50,10 +43,10 @@ class OrderState:
     fulfilment: Fulfilment | None = None
     parties: dict[str, str] = field(default_factory=dict)
     former: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    epoch: int = 0
+    revision: int = 0
     """Counts changes by operators and amendments; a rejection may be tried again once it has grown."""
-    passers: dict[OrderStatus, Passer] = field(default_factory=dict)
-    cancellation: Passer | None = None
+    passers: dict[OrderStatus, PassedBy] = field(default_factory=dict)
+    cancellation: PassedBy | None = None
     status_before_cancellation: OrderStatus | None = None
     undone: dict[OrderStatus, Undone] = field(default_factory=dict)
     reported: dict[OrderStatus, tuple[str, ...]] = field(default_factory=dict)
@@ -62,6 +55,14 @@ class OrderState:
     placed_us: int | None = None
     step_received_ms: int
     step_occurred_us: int | None = None
+
+    def passed_by(self, status: OrderStatus) -> PassedBy:
+        """The event that moved the order past a status behind it.
+
+        Orders keep this for the statuses that existed when they moved; a younger status was passed by what passed the
+        next one after it.
+        """
+        return next(self.passers[later] for later in FULL_CHAIN[RANK[status] :] if later in self.passers)
 
     def names(self, source: SourceStamp) -> bool:
         """Whether a current party of the order is one the source speaks for."""
@@ -86,7 +87,7 @@ class Attempt:
     state: ReceiptState
     verdict: Verdict | None
     reason: Reason | None
-    epoch: int
+    revision: int
     first_offset: int
     reused: frozenset[str] = frozenset()
     """Digests of other contents that came under the same event id and were rejected."""
@@ -110,6 +111,8 @@ class Situation:
     """None for an event never seen, and when a held event is decided again."""
     may_wait: bool = True
     """False at the hold's deadline, with a hold length of 0, and when the source holds too many events."""
+    too_large: bool = False
+    """Whether the order would hold more details or external ids than it may, if this event were taken."""
 
     @property
     def occurred_us(self) -> int | None:

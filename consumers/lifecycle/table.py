@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consumers.lifecycle.state import RANK, OrderState, Passer, Situation
+from consumers.lifecycle.state import RANK, OrderState, PassedBy, Situation
 from schemas.errors import RecordUnknown
 from schemas.events import FactEvent, OrderAmended, StatusEvent
-from schemas.statuses import Fulfilment, OrderStatus, Policy, Role, chain_of
+from schemas.statuses import FULL_CHAIN, Fulfilment, OrderStatus, Policy, Role, chain_of
 from schemas.verdicts import ALWAYS_CURABLE, Reason, ReceiptState, Verdict
 
 MAY_ANNOUNCE = frozenset({Role.MARKETPLACE, Role.PLATFORM})
@@ -26,12 +26,12 @@ _SELF_DELIVERED = frozenset({Fulfilment.OWN_DELIVERY, Fulfilment.PICKUP, Fulfilm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What becomes of an event. With `held` there is no verdict yet; otherwise there is exactly one."""
+    """What becomes of an event, and which row of the table says so."""
 
     row: int
-    verdict: Verdict | None = None
+    verdict: Verdict | None
+    """None: there is no verdict yet, the event waits."""
     reason: Reason | None = None
-    held: bool = False
     ahead_of_cancelled: bool = False
     """For the metric alone: a late event that would have moved the order on, had it not been cancelled."""
 
@@ -71,34 +71,39 @@ def same_event_again(s: Situation) -> Decision | None:
             return Decision(row=1, verdict=Verdict.DUPLICATE)
         return _rejected(1, Reason.EVENT_ID_REUSED)
     if s.attempt.state is ReceiptState.FINAL and s.attempt.verdict is Verdict.REJECTED:
-        changed_since = s.order is not None and s.order.epoch > s.attempt.epoch
+        changed_since = s.order is not None and s.order.revision > s.attempt.revision
         if s.attempt.reason in ALWAYS_CURABLE or changed_since:
             return None  # a new attempt
     return Decision(row=1, verdict=Verdict.DUPLICATE)
 
 
 def unknown_or_foreign(s: Situation) -> Decision | None:
-    """Row 2: the order is unknown, or it names no party of this source."""
+    """Row 2: the order is unknown, or it names no party of this source.
+
+    Who may not announce is told so whether there is such an order or not: it must not learn which.
+    """
     if not s.foreign:
         return None
     is_new = s.announces or (isinstance(s.event, StatusEvent) and s.event.status is OrderStatus.NEW)
-    if s.order is None and is_new:
-        if s.source.role in MAY_ANNOUNCE:
-            return Decision(row=2, verdict=Verdict.APPLIED)
+    if is_new and s.source.role not in MAY_ANNOUNCE:
         return _rejected(2, Reason.ROLE_NOT_PERMITTED)
+    if is_new and s.order is None:
+        return _rejected(2, Reason.TOO_LARGE) if s.too_large else Decision(row=2, verdict=Verdict.APPLIED)
     if s.may_wait:
-        return Decision(row=2, held=True)
+        return Decision(row=2, verdict=None)
     return _rejected(2, Reason.ORDER_NOT_FOUND if s.order is None else Reason.NOT_YOUR_ORDER)
 
 
 def no_place_in_the_lifecycle(s: Situation) -> Decision | None:
     """Row 3: a fact, an amendment or an announcement of a known order by a role that may."""
     order, event = _known(s), s.event
-    if s.announces:
+    if s.too_large:
+        is_noted = False
+    elif s.announces:
         is_noted = s.source.role in MAY_ANNOUNCE
     elif isinstance(event, StatusEvent):
         gave_up = s.source.role is Role.COURIER and event.status is OrderStatus.CANCELLED
-        left_out = event.status is OrderStatus.TAKEN_BY_COURIER and event.status not in chain_of(order.fulfilment)
+        left_out = event.status in FULL_CHAIN and event.status not in chain_of(order.fulfilment)
         is_noted = gave_up or left_out
     elif isinstance(event, OrderAmended):
         is_noted = role_may_amend(s.source.role, event) and order.names(s.source)
@@ -108,11 +113,14 @@ def no_place_in_the_lifecycle(s: Situation) -> Decision | None:
 
 
 def not_permitted(s: Situation) -> Decision | None:
-    """Row 4: the role may not make this move or amendment; a former party's move ahead."""
+    """Row 4: the role may not make this move or amendment; a former party's move ahead; more than an order may hold."""
     order, event = _known(s), s.event
     if isinstance(event, OrderAmended):
-        permitted = role_may_amend(s.source.role, event)
-        return _rejected(4, Reason.NOT_YOUR_ORDER if permitted else Reason.ROLE_NOT_PERMITTED)
+        if not role_may_amend(s.source.role, event):
+            return _rejected(4, Reason.ROLE_NOT_PERMITTED)
+        return _rejected(4, Reason.TOO_LARGE if order.names(s.source) else Reason.NOT_YOUR_ORDER)
+    if s.announces and s.source.role in MAY_ANNOUNCE:
+        return _rejected(4, Reason.TOO_LARGE)
     if s.announces or not isinstance(event, StatusEvent) or not role_may_move(s.source.role, event.status, order):
         return _rejected(4, Reason.ROLE_NOT_PERMITTED)
     if _is_ahead(order, event.status) and not order.names(s.source):
@@ -167,7 +175,7 @@ def cancelled_or_ahead(s: Situation) -> Decision | None:
 def behind(s: Situation) -> Decision:
     """Row 9: behind. Late if it happened before the event that passed it, as far as anybody can know."""
     order, status = _known(s), _status(s)
-    passer = order.passers[status]
+    passer = order.passed_by(status)
     never_reported = s.source.uid not in order.reported.get(status, ())
     if _happened_before(s, passer, skew_ms=s.source.skew_ms) or (s.occurred_us is None and never_reported):
         return Decision(row=9, verdict=Verdict.LATE)
@@ -219,7 +227,7 @@ def _is_ahead(order: OrderState, status: OrderStatus) -> bool:
     return status is OrderStatus.CANCELLED or RANK[status] > RANK[order.status]
 
 
-def _happened_before(s: Situation, passer: Passer, *, skew_ms: int) -> bool:
+def _happened_before(s: Situation, passer: PassedBy, *, skew_ms: int) -> bool:
     """Whether the event came before what moved the order on: by our log, else by the sender's own clock."""
     if s.first_offset < passer.offset:
         return True

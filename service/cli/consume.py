@@ -8,7 +8,7 @@ from backbone.logs import configure_logs
 from consumers.composition import run_consumers
 from service.cli.output import print_line
 from service.cli.serve import production_settings
-from service.cli.startup import own_version, place_lines
+from service.cli.startup import STOP_LINE, admin_line, own_version, place_lines
 
 
 def consume() -> None:
@@ -18,7 +18,10 @@ def consume() -> None:
     """
     settings = production_settings("consume")
     configure_logs(settings)
-    print_line(f"mealtrail {own_version()} consume, group {settings.topic_prefix}{settings.consumer_group}")
-    for line in place_lines(settings):
-        print_line(line)
-    uvloop.run(run_consumers(settings))
+
+    def say(admin_url: str) -> None:
+        print_line(f"mealtrail {own_version()} consume, group {settings.topic_prefix}{settings.consumer_group}")
+        for line in (admin_line(admin_url), *place_lines(settings), STOP_LINE):
+            print_line(line)
+
+    uvloop.run(run_consumers(settings, listening=say))

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from backbone.store.engine import STORE_FILE
 from schemas.errors import ConfigurationError, DataDirectoryLocked
 
 LOCK_NAME = "server.lock"
-STORE_NAME = "store.db"
 
 
 def prepare_data_dir(data_dir: Path) -> None:
@@ -37,7 +37,7 @@ def prepare_data_dir(data_dir: Path) -> None:
 
 def require_data_dir(data_dir: Path) -> None:
     """For commands that only make sense on what is there already. Raises ConfigurationError when nothing is."""
-    if not (data_dir / STORE_NAME).exists():
+    if not (data_dir / STORE_FILE).exists():
         raise ConfigurationError(
             f"there is no mealtrail data in {data_dir}: start `mealtrail up` first, or set MEALTRAIL_DATA_DIR"
         )

@@ -16,6 +16,7 @@ RESTAURANT = "demo-restaurant"
 COURIER = "demo-courier"
 PLATFORM = "demo-platform"
 _PARTNER_ZONE = timezone(timedelta(hours=3))
+_CURL = 'curl -sS -w "$END" $URL'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +29,19 @@ class DemoScript:
     now: datetime
 
     def text(self) -> str:
-        """The whole script. Headings are shell comments, so that it may be pasted in one piece."""
+        """The whole script, to be pasted in one piece or several.
+
+        Headings are echoed, for an interactive zsh would try to run comments; parentheses stand in quotes only.
+        """
         parts = [self._preparation(), self._announcement(), self._kitchen(), self._courier()]
         return "\n\n".join([*parts, self._illegal_move(), self._reading()])
 
     def _preparation(self) -> str:
         return (
-            "# The demo tokens, and a fresh order id\n"
+            "echo '--- The demo tokens, and a fresh order id'\n"
             f". {shlex.quote(str(self.env_file))}\n"
             f"URL={self.url} ORDER=demo-$(date +%s)\n"
-            "JSON='Content-Type: application/json'"
+            "JSON='Content-Type: application/json' END='\\nHTTP %{http_code}\\n'"
         )
 
     def _announcement(self) -> str:
@@ -45,7 +49,7 @@ class DemoScript:
             '\'{"order_id":"\'$ORDER\'","fulfilment":"delivery",\n'
             f'  "restaurant":"{RESTAURANT}","courier":"{COURIER}"}}\''
         )
-        return "# The platform announces the order\n" + _post("/v1/orders", "PLATFORM", body)
+        return "echo '--- The platform announces the order'\n" + _post("/v1/orders", "PLATFORM", body)
 
     def _kitchen(self) -> str:
         path = f"/v1/webhooks/{RESTAURANT}"
@@ -58,7 +62,7 @@ class DemoScript:
             )
             for status, minutes in steps
         ]
-        return "# The kitchen accepts, cooks, is ready\n" + "\n".join(posts)
+        return "echo '--- The kitchen accepts, cooks, is ready'\n" + "\n".join(posts)
 
     def _courier(self) -> str:
         path = f"/v1/webhooks/{COURIER}"
@@ -72,30 +76,30 @@ class DemoScript:
             '  "comment":"handed over at the door","attributes":["paid"],\n'
             f'  "updatedAt":"{self._ago(1, _PARTNER_ZONE)}"}}\''
         )
-        heading = "# The courier posts OrderStatusPut bodies, its own offset in the times\n"
+        heading = "echo '--- The courier posts OrderStatusPut bodies, its own offset in the times'\n"
         return heading + _post(path, "COURIER", taken) + "\n" + _post(path, "COURIER", delivered)
 
     def _illegal_move(self) -> str:
         body = f'\'{{"order_id":"\'$ORDER\'","status":"COOKING",\n  "occurred_at":"{self._ago(0, UTC)}"}}\''
-        post = _post(f"/v1/webhooks/{RESTAURANT}", "RESTAURANT", body, newline=False)
+        post = _post(f"/v1/webhooks/{RESTAURANT}", "RESTAURANT", body)
         return (
-            "# An illegal move: cooking again what is delivered. It is taken (202) ...\n"
+            "echo '--- An illegal move: cooking again what is delivered. It is taken ...'\n"
             f"ANSWER=$({post})\n"
             "printf '%s\\n' \"$ANSWER\""
         )
 
     def _reading(self) -> str:
         return (
-            "# ... and rejected: its receipt says so\n"
+            "echo '--- ... and rejected: its receipt says so'\n"
             "sleep 1\n"
             "RECEIPT=$(printf '%s' \"$ANSWER\" |\n"
-            '  sed \'s/.*"receipt_id":"\\([^"]*\\)".*/\\1/\')\n'
+            '  sed -n \'s/.*"receipt_id":"\\([^"]*\\)".*/\\1/p\')\n'
             + _get("/v1/receipts/$RECEIPT")
-            + "\n\n# The order and its whole trail\n"
+            + "\n\necho '--- The order and its whole trail'\n"
             + _get("/v1/orders/$ORDER")
             + "\n"
             + _get("/v1/orders/$ORDER/history")
-            + "\n\n# The same for people, and the proof that nobody has touched the trail\n"
+            + "\n\necho '--- The same for people, and the proof that nobody touched the trail'\n"
             + f"{self.command} order show $ORDER\n"
             + f"{self.command} audit verify"
         )
@@ -105,10 +109,9 @@ class DemoScript:
         return moment.isoformat(timespec="microseconds")
 
 
-def _post(path: str, who: str, body: str, *, newline: bool = True) -> str:
-    end = " -w '\\n'" if newline else ""
-    return f'curl -sS{end} $URL{path} \\\n  -H "Authorization: Bearer $DEMO_{who}_TOKEN" -H "$JSON" -d \\\n  {body}'
+def _post(path: str, who: str, body: str) -> str:
+    return f'{_CURL}{path} \\\n  -H "Authorization: Bearer $DEMO_{who}_TOKEN" -H "$JSON" -d \\\n  {body}'
 
 
 def _get(path: str) -> str:
-    return f"curl -sS -w '\\n' $URL{path} \\\n  -H \"Authorization: Bearer $DEMO_READ_TOKEN\""
+    return f'{_CURL}{path} \\\n  -H "Authorization: Bearer $DEMO_READ_TOKEN"'

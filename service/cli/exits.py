@@ -18,6 +18,7 @@ from schemas.errors import (
     MealtrailError,
     NotFound,
     RequestRefused,
+    StoreRefused,
     Unavailable,
 )
 
@@ -54,6 +55,7 @@ EXIT_CODES_HELP = (
 
 _CODES: tuple[tuple[type[MealtrailError], ExitCode], ...] = (
     (DefinitionInvalid, ExitCode.USAGE),
+    (StoreRefused, ExitCode.CONFIGURATION),
     (ConfigurationError, ExitCode.CONFIGURATION),
     (Unavailable, ExitCode.UNAVAILABLE),
     (NotFound, ExitCode.NOT_FOUND),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from backbone.eventlog.opening import open_event_log, replication_of
+from backbone.eventlog.opening import open_event_log, wanted_topics
 from backbone.settings import Settings
 from backbone.store.engine import open_store
+from backbone.store.migration import keep_partitions
 from backbone.store.migration import migrate as migrate_store
-from schemas.topics import TopicSpec, topic_specs
+from schemas.topics import TopicSpec
 from service.cli.data_directory import prepare_data_dir
 from service.cli.options import AsJson
-from service.cli.output import print_document, print_line
-from service.cli.parts import command_settings, known_partitions
+from service.cli.output import print_document, print_line, print_remark
+from service.cli.parts import command_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +26,22 @@ class Migrated:
     topics: tuple[TopicSpec, ...]
 
 
-async def migrate_all(settings: Settings) -> Migrated:
+async def migrate_all(settings: Settings, *, store_done: Callable[[str], None] | None = None) -> Migrated:
     """Store first, then the remembered number of partitions, then the topics. Repeatable, also by several at once.
+
+    `store_done` is told the revision once the store is ready, whatever becomes of the topics.
 
     Raises ConfigurationError (PartitionSetInvalid, TopicMisconfigured), LogUnavailable, StoreUnavailable.
     """
     revision = await migrate_store(settings)
     store = open_store(settings, purpose="service")
     try:
-        partitions = await known_partitions(store, settings)
+        await keep_partitions(store, settings)
     finally:
         await store.close()
-    replication, min_insync = await replication_of(settings)
-    specs = topic_specs(
-        prefix=settings.topic_prefix, partitions=partitions, replication=replication, min_insync=min_insync
-    )
+    if store_done is not None:
+        store_done(revision)
+    specs = await wanted_topics(settings)
     log = open_event_log(settings)
     try:
         await log.start()
@@ -53,10 +56,11 @@ def migrate(as_json: AsJson = False) -> None:
 
     Uses MEALTRAIL_MIGRATE_DATABASE_URL (the owner role) where it is set. Upgrade consumers first, then the rest.
     """
-    settings = command_settings()
+    settings = command_settings("WARNING")  # what it warns of is about rights
     if settings.embedded:
         prepare_data_dir(settings.data_dir)
-    done = asyncio.run(migrate_all(settings))
+    say = print_remark if as_json else print_line
+    done = asyncio.run(migrate_all(settings, store_done=lambda revision: say(f"store   revision {revision}")))
     if as_json:
         print_document(
             {
@@ -68,6 +72,5 @@ def migrate(as_json: AsJson = False) -> None:
             }
         )
         return
-    print_line(f"store   revision {done.revision}")
     for spec in done.topics:
         print_line(f"topic   {spec.name}, {spec.partitions} partitions, replication {spec.replication}")

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 
 from backbone.clocks import SYSTEM_CLOCK
 from backbone.eventlog.opening import open_event_log
-from backbone.eventlog.partitioner import partition_of
-from backbone.eventlog.port import NewRecord, Position
+from backbone.eventlog.port import Position
+from backbone.eventlog.received import to_log
 from backbone.store.acts import record_act
+from backbone.store.migration import keep_partitions
 from backbone.store.readings import SEES_ALL, Readings, ReceiptView
 from schemas.canonical import payload_digest
-from schemas.cloudevents import RECEIVED_TYPE, cloudevent_headers
 from schemas.errors import NotFound
 from schemas.events import StatusEvent
-from schemas.identifiers import DEFAULT_WORKSPACE, ReceiptId, record_key
-from schemas.records import OperatorRecord, SourceStamp, dump_record
+from schemas.identifiers import DEFAULT_WORKSPACE, ReceiptId
+from schemas.records import OperatorRecord, SourceStamp
 from schemas.statuses import OrderStatus, Role
 from schemas.times import TimeMark
 from schemas.topics import RECEIVED
 from schemas.verdicts import ReceiptState
-from service.cli.parts import Parts, known_partitions
+from service.cli.parts import Parts
 
 _POLL_S = 0.1
 _SALT_BYTES = 16
@@ -51,7 +51,7 @@ async def move_order(parts: Parts, order_id: str, status: OrderStatus, *, why: s
     readings = Readings(parts.store)
     if await readings.order(order_id, SEES_ALL) is None:
         raise NotFound(f"there is no order {order_id!r}")
-    partitions = await known_partitions(parts.store, parts.settings)
+    partitions = await keep_partitions(parts.store, parts.settings)
     record = operator_record(order_id, status, why=why, actor=actor)
     async with parts.store.transaction() as connection:
         await record_act(
@@ -92,14 +92,9 @@ def operator_record(order_id: str, status: OrderStatus, *, why: str, actor: str)
 
 
 async def _append(parts: Parts, record: OperatorRecord, partitions: int) -> Position:
-    key = record_key(record.workspace, record.order_id)
-    headers = cloudevent_headers(
-        event_id=record.event_id, event_type=RECEIVED_TYPE, source="/operator", subject=record.order_id
-    )
     log = open_event_log(parts.settings)
     try:
         await log.start()
-        new = NewRecord(partition_of(key, partitions), key, dump_record(record), headers)
-        return (await log.append(parts.settings.topic_prefix + RECEIVED, [new]))[0]
+        return (await log.append(parts.settings.topic_prefix + RECEIVED, [to_log(record, partitions)]))[0]
     finally:
         await log.stop()

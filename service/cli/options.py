@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from schemas.statuses import OrderStatus
 from service.cli.durations import parse_duration
 
 _MAX_SECRET_BYTES = 4096
@@ -38,6 +39,19 @@ def seconds_option(value: str | float) -> float:
     if seconds > _LONGEST_WAIT_S:
         raise typer.BadParameter("nobody waits longer than a day")
     return seconds
+
+
+def status_option(value: str) -> OrderStatus:
+    """A typer parser: an order's status in any case, or a usage error that lists them as they are written."""
+    try:
+        return OrderStatus(value.strip().upper())
+    except ValueError as error:
+        raise typer.BadParameter(f"{value!r} is none of {', '.join(OrderStatus)}") from error
+
+
+StatusArgument = Annotated[
+    OrderStatus, typer.Argument(parser=status_option, metavar="STATUS", help=", ".join(OrderStatus))
+]
 
 
 def read_secret(path: Path, option: str = "--secret-file") -> str:

@@ -10,14 +10,14 @@ import typer
 from backbone.store.readings import SEES_ALL, Readings
 from schemas.errors import NotFound, Unavailable
 from schemas.identifiers import normalise_id
-from schemas.statuses import OrderStatus
+from schemas.storable import text_problem
 from service.cli.exits import ExitCode
 from service.cli.operator_move import Moved, move_order
-from service.cli.options import AsJson, seconds_option
+from service.cli.options import AsJson, StatusArgument, seconds_option
 from service.cli.output import print_document, print_line, stdout_console
 from service.cli.parts import command_settings, login_user, open_parts
 from service.cli.send import describe_receipt
-from service.cli.timeline import print_timeline
+from service.cli.timeline import held_document, print_timeline
 from service.queries.rendering import order_document, receipt_document, trail_document
 
 orders_app = typer.Typer(help="Look at an order, or correct it.", no_args_is_help=True)
@@ -27,29 +27,37 @@ OrderId = Annotated[str, typer.Argument(metavar="ID")]
 
 @orders_app.command("show")
 def show_order(order_id: OrderId, as_json: AsJson = False) -> None:
-    """Show an order and all that happened to it, oldest first."""
+    """Show an order and all that happened to it, oldest first, with the events that wait for it.
+
+    Exits 1 when the order is not announced but events wait for it, 5 when there is nothing of it.
+    """
     wanted = _checked(order_id)
 
     async def run() -> dict[str, Any]:
         async with open_parts(command_settings()) as parts:
             readings = Readings(parts.store)
             order = await readings.order(wanted, SEES_ALL)
+            held = [held_document(event) for event in await readings.held(wanted)]
             if order is None:
-                raise NotFound(f"there is no order {wanted!r}")
+                if not held:
+                    raise NotFound(f"there is no order {wanted!r}")
+                return {"order_id": wanted, "status": None, "items": [], "held": held}
             history = await readings.history(wanted, SEES_ALL) or []
-            return {**order_document(order), "items": [trail_document(entry) for entry in history]}
+            return {**order_document(order), "items": [trail_document(entry) for entry in history], "held": held}
 
     document = asyncio.run(run())
     if as_json:
         print_document(document)
     else:
-        print_timeline(stdout_console(), document, document["items"])
+        print_timeline(stdout_console(), document)
+    if document["status"] is None:
+        raise typer.Exit(ExitCode.NEGATIVE)
 
 
 @orders_app.command("move")
 def move(
     order_id: OrderId,
-    status: Annotated[OrderStatus, typer.Argument(case_sensitive=False)],
+    status: StatusArgument,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept with your name in the audit trail.")],
     wait: Annotated[
         float, typer.Option("--wait", parser=seconds_option, metavar="SECONDS", help="Wait so long for the verdict.")
@@ -65,6 +73,8 @@ def move(
     why = reason.strip()
     if not 1 <= len(why) <= 500:
         raise typer.BadParameter("a reason has 1 to 500 characters", param_hint="--reason")
+    if problem := text_problem(why):  # bytes that are no UTF-8 come in as lone surrogates
+        raise typer.BadParameter(f"the reason {problem}", param_hint="--reason")
 
     async def run() -> Moved:
         async with open_parts(command_settings()) as parts:
@@ -81,7 +91,7 @@ def move(
     if as_json:
         print_document(document)
     elif isinstance(receipt, dict):
-        print_line(f"{wanted}  {describe_receipt(receipt)}")
+        print_line(f"{wanted}  {describe_receipt(receipt, order_id=wanted, source='the operator')}")
     if not isinstance(receipt, dict) or receipt["state"] != "final":
         raise Unavailable(
             f"the move of {wanted} is in the log, but no verdict came within {wait:g} s: is a consumer running? "

@@ -5,8 +5,9 @@ Consoles are made when they are used and not when this module is imported, so th
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,10 +16,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_FULL_WIDTH = 1000
+
 
 def stdout_console() -> Console:
-    """For tables and timelines. No markup and no emoji: what is shown comes from partners."""
-    return Console(file=sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=False)
+    """For tables and timelines. No markup and no emoji: what is shown comes from partners.
+
+    A file or a pipe has no width to wrap at, unless COLUMNS says one.
+    """
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _FULL_WIDTH
+    return Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False, soft_wrap=False)
 
 
 def stderr_console() -> Console:
@@ -45,11 +52,16 @@ def print_remark(text: str) -> None:
     sys.stderr.flush()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """A plain table, or the words of `empty` when there is no row. Control characters are shown, not obeyed."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str, whole: Collection[str] = ()
+) -> None:
+    """A plain table, or the words of `empty` when there is no row. Control characters are shown, not obeyed.
+
+    On a narrow terminal cells are folded, except those of the columns in `whole`.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*(plain_text(cell) for cell in row))
     console = stdout_console()

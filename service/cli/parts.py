@@ -12,20 +12,18 @@ import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from backbone.clocks import SYSTEM_CLOCK
 from backbone.logs import configure_logs
 from backbone.settings import Settings, load_settings
 from backbone.store.engine import Store, open_store
-from backbone.store.migration import check_schema, keep_setting, migrate
-from backbone.store.secrets import SecretBox
-from backbone.store.sources import SourceRepository
+from backbone.store.migration import check_schema, migrate
+from backbone.store.secrets import KEY_FILE, SecretBox
+from backbone.store.sources import SourceRepository, has_sources
 from backbone.store.tokens import TokenRepository
-from schemas.errors import ConfigurationError, PartitionSetInvalid, SchemaOutdated
+from schemas.errors import ConfigurationError, SchemaOutdated
 from service.cli.data_directory import prepare_data_dir, require_data_dir
-
-PARTITIONS = "partitions"
-"""The kept setting that remembers how many partitions the log was made with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +32,14 @@ class Parts:
 
     settings: Settings
     store: Store
+    keys_lost: bool = False
 
     def sources(self) -> SourceRepository:
-        """The sources, with the key ring they need. Raises SettingsInvalid for a wrong ring."""
+        """The sources, with the key ring they need. Raises SettingsInvalid for a wrong ring, ConfigurationError for a
+        lost one.
+        """
+        if self.keys_lost:
+            raise lost_keys(self.settings)
         return SourceRepository(self.store, secret_box(self.settings), now_ms=SYSTEM_CLOCK.now_ms)
 
     def tokens(self) -> TokenRepository:
@@ -44,11 +47,17 @@ class Parts:
         return TokenRepository(self.store, now_ms=SYSTEM_CLOCK.now_ms)
 
 
-def command_settings() -> Settings:
-    """The settings of a one-shot command, its logs (warnings and worse) on standard error. Raises SettingsInvalid."""
+def command_settings(least: Literal["WARNING", "ERROR"] = "ERROR") -> Settings:
+    """The settings of a one-shot command. Raises SettingsInvalid.
+
+    Its error is one line, so what parts and libraries log about the same outage is left out: only our own lines from
+    `least` on are written. With MEALTRAIL_LOG_LEVEL=DEBUG everything is.
+    """
     settings = load_settings()
-    quiet = settings.log_level if settings.log_level in ("DEBUG", "ERROR") else "WARNING"
-    configure_logs(settings.model_copy(update={"log_level": quiet}))
+    if settings.log_level == "DEBUG":
+        configure_logs(settings)
+    else:
+        configure_logs(settings.model_copy(update={"log_level": least}), only_ours=True)
     return settings
 
 
@@ -71,22 +80,30 @@ async def open_parts(settings: Settings, *, make: bool = False) -> AsyncIterator
             if not (make and settings.embedded):
                 raise
             await migrate(settings)
-        yield Parts(settings, store)
+        yield Parts(settings, store, keys_lost=await are_keys_lost(settings, store))
     finally:
         await store.close()
 
 
-async def known_partitions(store: Store, settings: Settings) -> int:
-    """How many partitions the log has, remembered at its making.
+async def are_keys_lost(settings: Settings, store: Store) -> bool:
+    """Whether an embedded store has sources and its key file is gone: a new ring would open none of their secrets.
 
-    Raises PartitionSetInvalid when the settings differ: an order's records would go to another partition than before.
+    Sources come first and the file after: whoever makes the first source makes the file before it. Raises
+    StoreUnavailable.
     """
-    kept = await keep_setting(store, PARTITIONS, str(settings.partitions))
-    if int(kept) != settings.partitions:
-        raise PartitionSetInvalid(
-            f"the log was made with {kept} partitions, MEALTRAIL_PARTITIONS is {settings.partitions}: set it to {kept}"
-        )
-    return int(kept)
+    if not settings.embedded or settings.secret_keys is not None:
+        return False
+    return await has_sources(store) and not (settings.data_dir / KEY_FILE).exists()
+
+
+def lost_keys(settings: Settings) -> ConfigurationError:
+    """The error that says what to do about it."""
+    return ConfigurationError(
+        f"{settings.data_dir / KEY_FILE} is missing, and the store has sources whose secrets are encrypted with its "
+        "keys. Put the file back from a backup, or set MEALTRAIL_SECRET_KEYS to what it held. If it is lost for good, "
+        "put a new ring there (id:base64 of 32 random bytes, under an id that was not used before), disable the old "
+        "sources and make new ones"
+    )
 
 
 def secret_box(settings: Settings) -> SecretBox:

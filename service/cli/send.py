@@ -18,15 +18,16 @@ import typer
 
 from backbone.settings import load_settings
 from schemas.errors import Unavailable
-from schemas.statuses import OrderStatus
+from service.cli.addresses import own_url
 from service.cli.exits import ExitCode
-from service.cli.options import AsJson, read_secret, seconds_option
+from service.cli.options import AsJson, StatusArgument, read_secret, seconds_option
 from service.cli.output import mask_url, print_document, print_line, print_remark
 from service.cli.partner import Credential, StatusReport, signing_key
 
 _REQUEST_LIMIT_S = 15.0
 _POLL_S = 0.2
 _SETTLED = frozenset({"final"})
+_WITHOUT_MOVE = frozenset({"rejected", "late"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ class _Sending:
 
 
 def send(  # noqa: PLR0917 - one parameter an option
-    order_id: Annotated[str, typer.Argument(metavar="ORDER_ID")],
-    status: Annotated[OrderStatus, typer.Argument(case_sensitive=False)],
+    order_id: Annotated[str, typer.Argument(metavar="ID")],
+    status: StatusArgument,
     source: Annotated[str, typer.Option("--source", help="The source's name.")],
     secret: Annotated[
         str | None,
@@ -145,7 +146,7 @@ def send(  # noqa: PLR0917 - one parameter an option
     answers 429 or 5xx, 7 when it refuses.
     """
     sending = _Sending(
-        url=(url or _default_url()).rstrip("/"),
+        url=(url or own_url(load_settings())).rstrip("/"),
         source=source,
         credential=_credential(secret, secret_file, token),
         read_token=read_token,
@@ -198,14 +199,6 @@ def _claimed_time(text: str) -> str | None:
     return datetime.now(UTC).isoformat(timespec="microseconds") if text == "now" else text
 
 
-def _default_url() -> str:
-    settings = load_settings()
-    if settings.public_url:
-        return settings.public_url
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
 def _readable(raw: bytes) -> Any:
     try:
         return orjson.loads(raw)
@@ -222,24 +215,30 @@ def _print_answers(sending: _Sending, answers: list[_Answer], receipt: Mapping[s
             print_line(f"{answer.status}  {body.get('detail') or body.get('title') or answer.body}")
             for problem in body.get("errors") or ():
                 print_line(f"     {problem.get('field')}: {problem.get('message')}")
+            if answer.status == 401:
+                print_line(f"     the reason, on mealtrail's own machine: mealtrail source refusals {sending.source}")
         if answer.retry_after is not None:
             print_line(f"     Retry-After: {answer.retry_after}")
     if receipt is not None:
-        print_line(describe_receipt(receipt))
+        print_line(describe_receipt(receipt, order_id=sending.report.order_id, source=sending.source))
     elif sending.wait_s > 0 and answers[-1].status < 300:
         print_remark("the verdict is not known: asking for a receipt needs --token or --read-token")
 
 
-def describe_receipt(receipt: Mapping[str, Any]) -> str:
+def describe_receipt(receipt: Mapping[str, Any], *, order_id: str, source: str) -> str:
     """A receipt in one line: the verdict with what it did, or how far the callback has come."""
+    if receipt["state"] == "held":
+        return f"held: {order_id} is not announced, or names no party of {source}"
     if receipt["state"] not in _SETTLED:
         return f"{receipt['state']}: no verdict yet"
     words = str(receipt["verdict"])
     if receipt.get("reason"):
         words += f": {receipt['reason']}"
     before, after = receipt.get("from_status"), receipt.get("to_status")
-    if after:
-        words += f"  {before} -> {after}" if before and before != after else f"  {after}"
+    if after and before and before != after:
+        words += f"  {before} -> {after}"
+    elif after:
+        words += f", stays {after}" if receipt["verdict"] in _WITHOUT_MOVE else f"  {after}"
     return words
 
 

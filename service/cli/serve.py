@@ -16,12 +16,14 @@ from backbone.metrics import Metrics
 from backbone.settings import Settings, load_settings
 from backbone.shutdown import stop_on_signal, stop_within, unless_stopped
 from backbone.store.engine import open_store
+from consumers.composition import start_parts
 from schemas.errors import ConfigurationError
 from service.app import make_parts, start_face
+from service.cli.addresses import url_at
 from service.cli.exits import ExitCode
 from service.cli.output import print_line
 from service.cli.parts import secret_box
-from service.cli.startup import own_version, place_lines, print_summary, start_parts
+from service.cli.startup import STOP_LINE, admin_line, own_version, place_lines, print_summary
 from service.cli.supervisor import Supervisor, reserve_port, worker_command
 
 _log = structlog.get_logger("mealtrail.serve")
@@ -85,6 +87,7 @@ async def _serve(settings: Settings, *, supervised: bool) -> ExitCode:
             in_order &= await stop_within(limit_s, "store", store.close())
             if watch is not None:
                 watch.close()
+        _log.info("stopped", in_order=in_order)
     return ExitCode.OK if in_order else ExitCode.NEGATIVE
 
 
@@ -119,16 +122,14 @@ async def _supervise(settings: Settings, workers: int) -> ExitCode:
             environments,
             stop_limit_s=settings.shutdown_timeout_ms / 1000,
         )
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
         print_line(f"mealtrail {own_version()} serve, {workers} workers, Kafka and PostgreSQL")
-        print_line(f"  http    http://{host}:{port}")
-        any_port = "any ports, in the workers' logs"
-        print_line(
-            f"  admin   {settings.admin_host}, {', '.join(map(str, admin_ports)) if admin_ports[0] else any_port}"
-        )
-        for line in place_lines(settings):
+        print_line(f"  http    {url_at(settings.host, port)}")
+        if settings.admin_port:
+            print_line(admin_line(*(url_at(settings.admin_host, admin_port) for admin_port in admin_ports)))
+        else:
+            print_line(f"  admin   any ports on {settings.admin_host}: the workers' lines `ready` have them")
+        for line in (*place_lines(settings), STOP_LINE):
             print_line(line)
-        print_line("  stop    Ctrl-C (or SIGTERM); a second one ends at once")
         with stop_on_signal() as stopping:
             return await supervisor.run(stopping)
     finally:

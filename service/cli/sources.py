@@ -6,14 +6,17 @@ import asyncio
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from backbone.settings import load_settings
+from backbone.store.definitions import STANDARD_WEBHOOKS, Auth
 from backbone.store.sources import NewSource, Refusal, Source
 from schemas.records import DEFAULT_HOLD_MS, DEFAULT_SKEW_MS
 from schemas.statuses import Policy, Role
 from schemas.times import rfc3339_millis
+from service.cli.addresses import own_url
 from service.cli.options import AsJson, duration_option, read_secret
 from service.cli.output import print_document, print_line, print_table
 from service.cli.parts import command_settings, login_user, open_parts
@@ -21,7 +24,9 @@ from service.dialects.registry import DIALECTS
 
 _GRACE_MS = 24 * 3600 * 1000
 
-sources_app = typer.Typer(help="Partners' credentials: add, list, rotate, disable, refusals.", no_args_is_help=True)
+sources_app = typer.Typer(
+    help="Partners' credentials: add, list, rotate, disable, enable, refusals.", no_args_is_help=True
+)
 
 SourceName = Annotated[str, typer.Argument(metavar="NAME")]
 SecretFile = Annotated[
@@ -41,11 +46,21 @@ class SourceRole(StrEnum):
     PLATFORM = Role.PLATFORM.value
 
 
-class AuthScheme(StrEnum):
-    """How a source proves who it is."""
+SecretEncoding = Literal["whsec", "raw"]
+_WHSEC: SecretEncoding = "whsec"
+SecretEncodingOption = Annotated[
+    SecretEncoding,
+    typer.Option(
+        "--secret-encoding", help="What the secret file holds: whsec is the key in base64, raw is the key's own text."
+    ),
+]
 
-    STANDARD_WEBHOOKS = "standard-webhooks"
-    BEARER = "bearer"
+
+def _issued_secret(path: Path | None, encoding: SecretEncoding) -> bytes | str | None:
+    if path is None:
+        return None
+    text = read_secret(path)
+    return text.encode() if encoding == "raw" else text
 
 
 @sources_app.command("add")
@@ -56,8 +71,10 @@ def add_source(  # noqa: PLR0917 - one parameter an option
         list[str] | None,
         typer.Option("--party", metavar="ID", help="A party it speaks for; several times; none = all."),
     ] = None,
-    dialect: Annotated[str, typer.Option("--dialect", help="The format of its bodies.")] = "native",
-    auth: Annotated[AuthScheme, typer.Option("--auth", help="How it proves itself.")] = AuthScheme.STANDARD_WEBHOOKS,
+    dialect: Annotated[
+        str, typer.Option("--dialect", help=f"The format of its bodies: {', '.join(sorted(DIALECTS))}.")
+    ] = "native",
+    auth: Annotated[Auth, typer.Option("--auth", help="How it proves itself.")] = STANDARD_WEBHOOKS,
     policy: Annotated[
         Policy, typer.Option("--policy", help="What skipped steps mean; strict comes with a later release.")
     ] = Policy.FORWARD,
@@ -83,6 +100,7 @@ def add_source(  # noqa: PLR0917 - one parameter an option
     ] = DEFAULT_SKEW_MS,
     rate: Annotated[int, typer.Option("--rate", min=1, help="Requests a second.")] = 1000,
     secret_file: SecretFile = None,
+    secret_encoding: SecretEncodingOption = _WHSEC,
     url: Annotated[str | None, typer.Option("--url", help="Our URL, for signatures that cover it.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,13 +112,13 @@ def add_source(  # noqa: PLR0917 - one parameter an option
         role=Role(role.value),
         parties=tuple(party) if party else None,
         dialect=dialect,
-        auth=auth.value,
+        auth=auth,
         policy=policy,
         hold_ms=hold,
         skew_ms=skew,
         rate=rate,
         url=url,
-        secret=None if secret_file is None else read_secret(secret_file),
+        secret=_issued_secret(secret_file, secret_encoding),
     )
 
     async def run() -> tuple[Source, str]:
@@ -119,9 +137,10 @@ def list_sources(
 
     async def run() -> list[Source]:
         async with open_parts(command_settings()) as parts:
-            return await parts.sources().all(include_disabled=every)
+            return await parts.sources().all(include_disabled=True)
 
-    found = asyncio.run(run())
+    known = asyncio.run(run())
+    found = [source for source in known if every or source.disabled_at is None]
     if as_json:
         print_document({"sources": [_document(source) for source in found]})
         return
@@ -133,11 +152,15 @@ def list_sources(
                 source.role.value,
                 "all" if source.parties is None else ", ".join(source.parties),
                 source.auth,
-                "live" if source.disabled_at is None else "disabled",
+                _state(source),
             )
             for source in found
         ),
-        empty="no sources yet: mealtrail source add NAME --role ROLE",
+        empty=(
+            f"no live source; {len(known)} disabled: --all shows them"
+            if known
+            else "no sources yet: mealtrail source add NAME --role ROLE"
+        ),
     )
 
 
@@ -155,12 +178,13 @@ def rotate_source(
         ),
     ] = _GRACE_MS,
     secret_file: SecretFile = None,
+    secret_encoding: SecretEncodingOption = _WHSEC,
     as_json: AsJson = False,
 ) -> None:
     """Give a source a new secret or token and print it, once. Running servers take it within 5 s."""
 
     async def run() -> tuple[Source, str]:
-        issued = None if secret_file is None else read_secret(secret_file)
+        issued = _issued_secret(secret_file, secret_encoding)
         async with open_parts(command_settings()) as parts:
             return await parts.sources().rotate(name, grace_ms=grace, secret=issued, actor=login_user())
 
@@ -170,7 +194,7 @@ def rotate_source(
 
 @sources_app.command("disable")
 def disable_source(name: SourceName, as_json: AsJson = False) -> None:
-    """Refuse everything that a source sends from now on. Running servers know it within 5 s."""
+    """Refuse everything that a source sends from now on. Running servers know it within 5 s. `enable` undoes it."""
 
     async def run() -> None:
         async with open_parts(command_settings()) as parts:
@@ -183,12 +207,32 @@ def disable_source(name: SourceName, as_json: AsJson = False) -> None:
         print_line(f"{name} is disabled")
 
 
+@sources_app.command("enable")
+def enable_source(name: SourceName, as_json: AsJson = False) -> None:
+    """Take a disabled source's requests again, with the credentials it had. Running servers know it within 5 s."""
+
+    async def run() -> None:
+        async with open_parts(command_settings()) as parts:
+            await parts.sources().enable(name, actor=login_user())
+
+    asyncio.run(run())
+    if as_json:
+        print_document({"name": name, "disabled": False})
+    else:
+        print_line(f"{name} is enabled")
+
+
 @sources_app.command("refusals")
 def show_refusals(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One source; all if unset.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One source; all if unset; ? is unknown names.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show why requests were refused with 401 or 429: the reason that the sender is never told."""
+    """Show why requests to post were refused with 400, 401, 413, 415 or 429, counted by source and reason.
+
+    Of a 401 the sender is never told the reason. Times are UTC; --json has them in full.
+    """
 
     async def run() -> list[Refusal]:
         async with open_parts(command_settings()) as parts:
@@ -219,19 +263,30 @@ def show_refusals(
                 refusal.source,
                 refusal.reason,
                 str(refusal.count),
-                wall_time(refusal.first_at),
-                wall_time(refusal.last_at),
+                short_time(refusal.first_at),
+                short_time(refusal.last_at),
                 refusal.last_remote or "",
             )
             for refusal in found
         ),
         empty="nothing was refused",
+        whole=("reason", "count", "first", "last"),
     )
 
 
 def wall_time(ms: int) -> str:
     """A wall-clock time of administration for people, UTC, to the second."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def short_time(ms: int) -> str:
+    """The same to the minute, without the year."""
+    return wall_time(ms)[5:16]
+
+
+def _state(source: Source) -> str:
+    state = "live" if source.disabled_at is None else "disabled"
+    return f"{state}, does not open: {', '.join(source.sealed)}" if source.sealed else state
 
 
 def _document(source: Source) -> dict[str, Any]:
@@ -250,6 +305,7 @@ def _document(source: Source) -> dict[str, Any]:
         "credentials": len(source.secrets) + len(source.token_hashes),
         "created_at": rfc3339_millis(source.created_at),
         "disabled_at": None if source.disabled_at is None else rfc3339_millis(source.disabled_at),
+        "does_not_open": list(source.sealed),
     }
 
 
@@ -260,6 +316,8 @@ def _show_credential(source: Source, secret: str, *, as_json: bool) -> None:
         )
         return
     print_line(f"source  {source.name} ({source.role.value}, {source.auth})")
-    print_line(f"posts   /v1/webhooks/{source.name}")
+    settings = load_settings()
+    known = settings.public_url is not None or settings.port != 0
+    print_line(f"posts   {own_url(settings) if known else ''}/v1/webhooks/{source.name}")
     print_line(f"secret  {secret}")
     print_line("Keep it now: it is not shown again.")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from backbone.eventlog.port import EventLog
 from backbone.settings import Settings
-from backbone.store.engine import Store
-from consumers.composition import check_parts
-from consumers.patience import patiently
 from service.app import Face
 from service.cli.output import mask_url, print_line
 
 NOT_INSTALLED = "0+unknown"
+STOP_LINE = "  stop    Ctrl-C (or SIGTERM); a second one ends at once"
 
 
 def own_version() -> str:
@@ -28,10 +25,13 @@ def summary_lines(settings: Settings, face: Face, command: str) -> list[str]:
     mode = "embedded default" if settings.embedded else "Kafka and PostgreSQL"
     lines = [f"mealtrail {own_version()} {command}, {mode}", f"  http    {face.public.url}"]
     if face.admin is not None:
-        lines.append(f"  admin   {face.admin.url}  (/metrics, /readyz)")
-    lines += place_lines(settings)
-    lines.append("  stop    Ctrl-C (or SIGTERM); a second one ends at once")
-    return lines
+        lines.append(admin_line(face.admin.url))
+    return [*lines, *place_lines(settings), STOP_LINE]
+
+
+def admin_line(*urls: str) -> str:
+    """Where metrics and health are."""
+    return f"  admin   {', '.join(urls)}  (/metrics, /readyz)"
 
 
 def place_lines(settings: Settings) -> list[str]:
@@ -46,16 +46,3 @@ def print_summary(settings: Settings, face: Face, command: str) -> None:
     """Prints the summary on standard output."""
     for line in summary_lines(settings, face, command):
         print_line(line)
-
-
-async def start_parts(settings: Settings, log: EventLog, store: Store) -> None:
-    """Starts the log and checks that schema, topics and partitions are what this release needs; waits out outages.
-
-    Repeats until log and store answer. Raises ConfigurationError and its kind when waiting does not help.
-    """
-
-    async def start() -> None:
-        await log.start()
-        await check_parts(settings, log, store)
-
-    await patiently(start, doing="start", partition=-1)

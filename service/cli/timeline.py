@@ -6,28 +6,76 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from backbone.store.readings import HeldView
+from schemas.statuses import PARTY_SLOTS
+from schemas.times import rfc3339_millis
 from service.cli.output import plain_text
 
 _VERDICT_STYLE = {"applied": "green", "rejected": "red", "late": "yellow", "repeated": "dim", "noted": "cyan"}
-_PARTIES = ("restaurant", "courier", "marketplace", "fulfilment")
+_HEAD_FIELDS = (*PARTY_SLOTS, "fulfilment")
 
 
-def print_timeline(console: Console, order: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
-    """Prints the order's head and its history, oldest first; times are UTC, the log's unless said otherwise."""
-    console.print(Group(_head(order), Text(), _steps(items)))
+def held_document(view: HeldView) -> dict[str, Any]:
+    """An event that waits, for people and for --json."""
+    return {
+        "event_id": view.event_id,
+        "source": view.source,
+        "role": view.role,
+        "event_type": view.event_type,
+        "reported_status": view.reported_status,
+        "received_at": rfc3339_millis(view.received_ms),
+        "held_until": None if view.until_ms is None else rfc3339_millis(view.until_ms),
+    }
+
+
+def print_timeline(console: Console, order: Mapping[str, Any]) -> None:
+    """Prints the order's head, its history (`items`), oldest first, and what waits for it (`held`).
+
+    Times are UTC, the log's unless said otherwise.
+    """
+    console.print(_head(order))
+    if order["items"]:
+        console.print(Text(), _steps(order["items"]), sep="\n")
+    if held := order["held"]:
+        announced = order["status"] is not None
+        if announced:
+            waiting = f"{_events(len(held))} held: the order names no party of the source"
+            console.print(Text(), Text(waiting, style="yellow"), sep="\n")
+        console.print(Text(), _waiting(held), sep="\n")
+
+
+def _events(count: int) -> str:
+    return f"{count} event" if count == 1 else f"{count} events"
+
+
+def _waiting(held: Sequence[Mapping[str, Any]]) -> RenderableType:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("received", no_wrap=True)
+    table.add_column("held until", no_wrap=True)
+    table.add_column("reported", overflow="fold")
+    table.add_column("by", overflow="fold")
+    for event in held:
+        until = "without end" if event["held_until"] is None else _moment(event["held_until"])
+        reported = event["reported_status"] or event["event_type"]
+        table.add_row(_moment(event["received_at"]), until, str(reported), plain_text(str(event["source"])))
+    return table
 
 
 def _head(order: Mapping[str, Any]) -> RenderableType:
     head = Text("Order ")
     head.append(plain_text(str(order["order_id"])).plain, style="bold")
+    if order["status"] is None:
+        count = len(order["held"])
+        head.append(f"  not announced yet; {_events(count)} {'waits' if count == 1 else 'wait'} for it")
+        return head
     head.append("  ")
     head.append(str(order["status"]), style="bold")
     head.append(f"  since {_moment(order['updated_at'])}")
-    named = [f"{slot} {plain_text(str(order[slot])).plain}" for slot in _PARTIES if order.get(slot)]
+    named = [f"{slot} {plain_text(str(order[slot])).plain}" for slot in _HEAD_FIELDS if order.get(slot)]
     if named:
         head.append("\n" + ", ".join(named), style="dim")
     external = order.get("external_ids") or ()
@@ -71,6 +119,11 @@ def _step(item: Mapping[str, Any]) -> Text:
             text.append(f", stays {after}", style="dim")
     if item.get("inferred"):
         return text
+    decided, received = item.get("decided_at"), item["received_at"]
+    if decided and decided > received:  # the same digits everywhere, so text compares as time does
+        day, _, clock = _moment(decided).partition(" ")
+        until = clock if _moment(received).startswith(day) else f"{day} {clock}"
+        text.append(f"\nheld until {until}", style="dim")
     if item.get("occurred_at"):
         mark = f" ({item['occurred_mark']})" if item.get("occurred_mark") else ""
         text.append(f"\nhappened {_moment(item['occurred_at'])}{mark}", style="dim")

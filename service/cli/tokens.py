@@ -22,7 +22,7 @@ TokenName = Annotated[str, typer.Argument(metavar="NAME")]
 @tokens_app.command("add")
 def add_token(
     name: TokenName,
-    scope: Annotated[Scope, typer.Option("--scope", help="What it opens; every scope may read.")],
+    scope: Annotated[Scope, typer.Option("--scope", help="What it opens; every scope may read.")] = "read",
     as_json: AsJson = False,
 ) -> None:
     """Add an access token and print it, once."""
@@ -69,7 +69,7 @@ def list_tokens(as_json: AsJson = False) -> None:
             (token.name, token.scope, wall_time(token.created_at), "live" if token.revoked_at is None else "revoked")
             for token in found
         ),
-        empty="no tokens yet: mealtrail token add NAME --scope read",
+        empty="no tokens yet: mealtrail token add NAME",
     )
 
 

@@ -25,10 +25,11 @@ from backbone.metrics import Metrics
 from backbone.settings import Settings, load_settings
 from backbone.shutdown import stop_on_signal, stop_within, unless_stopped
 from backbone.store.engine import Store, open_store
-from consumers.composition import consumers_check, runner_config
+from consumers.composition import consumers_check, runner_config, start_parts
 from consumers.runner import Runner
 from schemas.errors import ConfigurationError
 from service.app import Face, make_parts, start_face
+from service.cli.addresses import require_free_ports
 from service.cli.data_directory import hold_server_lock, prepare_data_dir
 from service.cli.demo import prepare_demo
 from service.cli.demo_script import DemoScript
@@ -36,8 +37,8 @@ from service.cli.exits import ExitCode
 from service.cli.invocation import own_command
 from service.cli.migrate import migrate_all
 from service.cli.output import print_line
-from service.cli.parts import Parts, secret_box
-from service.cli.startup import print_summary, start_parts
+from service.cli.parts import Parts, are_keys_lost, lost_keys, secret_box
+from service.cli.startup import print_summary
 
 _log = structlog.get_logger("mealtrail.up")
 _LEAST_S = 0.5
@@ -60,8 +61,13 @@ def up(
             "`consume`, or unset MEALTRAIL_KAFKA_BOOTSTRAP_SERVERS and MEALTRAIL_DATABASE_URL"
         )
     configure_logs(settings)
+    fresh = not settings.data_dir.exists()
+    if fresh:  # else whoever owns the directory has a say first
+        require_free_ports(settings)
     prepare_data_dir(settings.data_dir)
     with hold_server_lock(settings.data_dir):
+        if not fresh:
+            require_free_ports(settings)
         in_order = uvloop.run(_run(settings, demo=demo))
     if not in_order:
         raise typer.Exit(ExitCode.NEGATIVE)
@@ -73,6 +79,8 @@ async def _run(settings: Settings, *, demo: bool) -> bool:
         store = open_store(settings, purpose="service")
         log = open_event_log(settings)
         try:
+            if await are_keys_lost(settings, store):
+                raise lost_keys(settings)
             if not await unless_stopped(lambda: start_parts(settings, log, store), stopping):
                 return True
             return await _serve(settings, log, store, stopping, demo=demo)

@@ -9,7 +9,7 @@ from multidict import CIMultiDictProxy
 
 from backbone.store.secrets import hash_token
 from schemas.errors import NotAuthenticated
-from service.ingress.refusals import Why
+from schemas.refusals import Why
 
 _LONGEST_TOKEN = 512
 

@@ -16,9 +16,10 @@ from multidict import CIMultiDictProxy
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator
 
 from backbone.store.sources import Source
-from schemas.errors import MalformedEvent, MealtrailError
-from schemas.events import Identifier, StatusEvent
+from schemas.errors import MalformedEvent, MealtrailError, NotAuthenticated
+from schemas.events import Attribute, Comment, Identifier, StatusEvent
 from schemas.identifiers import normalise_id
+from schemas.refusals import Why
 from schemas.statuses import OrderStatus
 from schemas.times import TimeMark
 from service.dialects.bearer import verify_token
@@ -51,11 +52,9 @@ class NativeBody(BaseModel):
     status: OrderStatus
     occurred_at: ClaimedTime | None = None
     updated_at: ClaimedTime | None = Field(default=None, validation_alias=AliasChoices("updatedAt"))
-    comment: Annotated[str, Field(max_length=500)] | None = None
-    reason: Annotated[str, Field(max_length=500)] | None = None
-    attributes: Annotated[
-        tuple[Annotated[str, Field(max_length=200)], ...] | None, Field(max_length=_MOST_ATTRIBUTES)
-    ] = None
+    comment: Comment | None = None
+    reason: Comment | None = None
+    attributes: Annotated[tuple[Attribute, ...] | None, Field(max_length=_MOST_ATTRIBUTES)] = None
     event_id: Identifier | None = None
 
 
@@ -63,13 +62,17 @@ class NativeDialect:
     """The native dialect; also what strangers are measured against."""
 
     name = "native"
+    expects = "JSON, sent as application/json"
 
     def authenticate(self, inbound: Inbound, source: Source) -> None:
         """By the source's scheme: a Standard Webhooks signature or a bearer token."""
-        if source.auth == "bearer":
-            verify_token(inbound.headers, source.token_hashes)
-        else:
-            verify_signature(inbound.headers, inbound.raw, source.secrets, now_ms=inbound.now_ms)
+        match source.auth:
+            case "standard-webhooks":
+                verify_signature(inbound.headers, inbound.raw, source.secrets, now_ms=inbound.now_ms)
+            case "bearer":
+                verify_token(inbound.headers, source.token_hashes)
+            case _:  # a source that a newer release made
+                raise NotAuthenticated(Why.UNKNOWN_SCHEME)
 
     def takes(self, content_type: str) -> bool:
         """JSON, under its own name or as the base of another (`+json`)."""
@@ -98,7 +101,7 @@ class NativeDialect:
         first = taken[0]
         return Answer(202, {"event_id": first.event_id, "receipt_id": first.receipt_id}, {"Location": location})
 
-    def refuse(self, error: MealtrailError) -> None:  # noqa: ARG002 - part of the port
+    def answer_refusal(self, error: MealtrailError) -> None:  # noqa: ARG002 - part of the port
         """Leaves every refusal to problem+json."""
         return
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from multidict import CIMultiDictProxy
 
 from schemas.errors import NotAuthenticated
-from service.ingress.refusals import Why
+from schemas.refusals import Why
 
 TOLERANCE_S = 300
 ID_HEADER = "webhook-id"

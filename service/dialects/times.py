@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from schemas.times import TimeMark, micros
+from schemas.times import EARLIEST_US, LATEST_US, TimeMark, micros
 
 _RFC3339 = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
     r"(?:([Zz])|([+-])([0-9]{2}):([0-9]{2}))?"
 )
-_EARLIEST_US = micros(datetime(1, 1, 1, tzinfo=UTC))
-_LATEST_US = micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
 _EXPECTED = "must be an RFC 3339 date-time such as 2025-01-31T12:00:00.000000+03:00"
 
 
@@ -44,6 +42,6 @@ def read_time(text: str) -> tuple[int, TimeMark | None]:
         raise ValueError("has an offset that is none")
     offset = (hours * 60 + minutes) * 60_000_000
     us = local - offset if match[9] == "+" else local + offset
-    if not _EARLIEST_US <= us <= _LATEST_US:
+    if not EARLIEST_US <= us <= LATEST_US:
         raise ValueError("lies outside the years 1 to 9999")
     return us, None

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from backbone.store.sources import Source
 from schemas.details import OrderDetails
 from schemas.errors import MalformedEvent
-from schemas.events import PARTY_SLOTS, Identifier, OrderAmended, OrderPlaced, PartySlot
+from schemas.events import PARTY_SLOTS, Comment, Identifier, OrderAmended, OrderPlaced, PartySlot
 from schemas.identifiers import normalise_id
 from schemas.statuses import Fulfilment, Role
 from schemas.times import TimeMark
@@ -31,7 +31,6 @@ from service.ingress.webhooks import render
 
 _MOST_EXTERNAL_IDS = 50
 ExternalIds = Annotated[tuple[Identifier, ...], Field(max_length=_MOST_EXTERNAL_IDS)]
-Comment = Annotated[str, Field(max_length=500)]
 
 
 class Announcement(BaseModel):
@@ -93,12 +92,13 @@ class Announcements:
         with self._door.room(request, None):
             raw = await self._door.read(request, None)
             source = await self._access.speaking_source(request)
+            self._door.check_opened(request, source)
             self._door.limit(request, source)
             self._door.check_type(request, source, is_json)
             try:
                 parsed = read_announcement(raw, source) if amended is None else read_amendment(raw, amended, source)
             except MalformedEvent:
-                self._door.refuse(request, source.name, Why.MALFORMED)
+                self._door.count_refusal(request, source.name, Why.MALFORMED)
                 raise
             taken = (await self._publisher.publish(request, source, [parsed], raw))[0]
         body = {"event_id": taken.event_id, "receipt_id": taken.receipt_id}
@@ -156,7 +156,12 @@ def _patch(details: OrderDetails) -> dict[str, Any]:
 
 
 def _own_marketplace(source: Source, named: str | None) -> str:
-    """A marketplace announces its own orders: the one it names, or the only one it is."""
+    """A marketplace announces its own orders: the one it names, or the only one it is.
+
+    At the door only, for a refusal that names the field. The rule itself is the lifecycle's (`_offered` in
+    `consumers/lifecycle/moves.py`; ADR 0008, item 10) and also holds for announcements by status, which do not come
+    this way. What passes here is what that rule would choose.
+    """
     if named is None:
         if source.parties is None or len(source.parties) != 1:
             raise _not_its_own("must be named: this source does not speak for exactly one marketplace")

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from typing import NoReturn
 
 from aiohttp import web
 
 from backbone.clocks import Clock
 from backbone.metrics import Metrics
+from backbone.store.definitions import AUTH_SCHEMES, BEARER, STANDARD_WEBHOOKS, Auth
 from backbone.store.sources import Source
-from schemas.errors import BodyTooLarge, NotAuthenticated, RateLimited, UnsupportedContentType
+from schemas.errors import BodyTooLarge, NotAuthenticated, RateLimited, Unavailable, UnsupportedContentType
 from schemas.statuses import Policy, Role
 from service.credentials import SourceCache
 from service.dialects.port import Dialect, Inbound
@@ -48,14 +50,14 @@ class Door:
         self._budget = budget
         self._clock = clock
         self._metrics = metrics
-        self._dummies = {auth: _dummy(auth) for auth in ("standard-webhooks", "bearer")}
+        self._dummies = {auth: _dummy(auth) for auth in AUTH_SCHEMES}
 
     def room(self, request: web.Request, source_name: str | None) -> Room:
         """Room for the body, to be held (`with`) until the request is answered. Raises BodyTooLarge, Unavailable."""
         try:
             return self._budget.reserve(request)
         except BodyTooLarge:
-            self.refuse(request, source_name, Why.BODY_TOO_LARGE)
+            self.count_refusal(request, source_name, Why.BODY_TOO_LARGE)
             raise
 
     async def read(self, request: web.Request, source_name: str | None) -> bytes:
@@ -63,14 +65,14 @@ class Door:
         try:
             raw = await read_body(request)
         except BodyTooLarge:
-            self.refuse(request, source_name, Why.BODY_TOO_LARGE)
+            self.count_refusal(request, source_name, Why.BODY_TOO_LARGE)
             raise
         notes_of(request).bytes = len(raw)
         return raw
 
     async def authenticate(self, request: web.Request, name: str, raw: bytes) -> tuple[Source, Dialect, Inbound]:
         """The source that this webhook proves to come from. Raises NotAuthenticated; StoreUnavailable while no source
-        was ever loaded, as nobody can be told from a stranger then.
+        was ever loaded, as nobody can be told from a stranger then; Unavailable where its secrets do not open.
 
         A failure is tried once more after an extra load of the credentials, for known and unknown names alike.
         """
@@ -81,15 +83,29 @@ class Door:
             looked_again = await self._sources.refresh_after_miss()
             self._sources.check_loaded()
             if not looked_again:
-                self.refuse(request, name, Why(failure.reason))
-                raise
+                self._refuse_stranger(request, name, failure)
             try:
                 source, dialect = self._prove(name, inbound)
             except NotAuthenticated as again:
-                self.refuse(request, name, Why(again.reason))
-                raise
+                self._refuse_stranger(request, name, again)
         notes_of(request).source = source.name
+        self.check_opened(request, source)
         return source, dialect, inbound
+
+    def check_opened(self, request: web.Request, source: Source) -> None:
+        """Raises Unavailable where the source's receipt key does not open: its receipts would be another source's."""
+        if not source.receipt_key:
+            self.count_refusal(request, source.name, Why.KEY_MISSING)
+            raise Unavailable(f"{', '.join(source.sealed)} for source {source.name}")
+
+    def _refuse_stranger(self, request: web.Request, name: str, failure: NotAuthenticated) -> NoReturn:
+        source = self._sources.by_name(name)
+        if source is not None and source.disabled_at is None and source.sealed and source.auth != BEARER:
+            # The signature may be a good one of a secret that we cannot read: a 401 would end the partner's attempts.
+            self.count_refusal(request, name, Why.KEY_MISSING)
+            raise Unavailable(f"{', '.join(source.sealed)} for source {name}") from failure
+        self.count_refusal(request, name, failure.reason)
+        raise failure
 
     def dialect_of(self, name: str) -> Dialect:
         """Whose words a refusal is answered in: the live source's own, the native ones for everybody else."""
@@ -104,7 +120,7 @@ class Door:
         if source is None or source.disabled_at is not None or dialect is None:
             bearer = "Authorization" in inbound.headers
             try:
-                NATIVE.authenticate(inbound, self._dummies["bearer" if bearer else "standard-webhooks"])
+                NATIVE.authenticate(inbound, self._dummies[BEARER if bearer else STANDARD_WEBHOOKS])
             except NotAuthenticated as failure:
                 why = Why.UNKNOWN_SOURCE if source is None else Why.SOURCE_DISABLED
                 raise NotAuthenticated(why) from failure
@@ -118,21 +134,25 @@ class Door:
             self._limiter.take(source.uid, source.rate)
         except RateLimited:
             self._metrics.rate_limited.labels(source.name).inc()
-            self.refuse(request, source.name, Why.RATE_LIMITED)
+            self.count_refusal(request, source.name, Why.RATE_LIMITED)
             raise
 
-    def check_type(self, request: web.Request, source: Source, takes: Callable[[str], bool]) -> None:
-        """The content type, and that the body is not compressed. Raises UnsupportedContentType."""
+    def check_type(
+        self, request: web.Request, source: Source, takes: Callable[[str], bool], expects: str = NATIVE.expects
+    ) -> None:
+        """The content type, and that the body is not compressed. Raises UnsupportedContentType, which tells what is
+        expected instead.
+        """
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         declared = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if encoding == "identity" and takes(declared):
             return
-        self.refuse(request, source.name, Why.UNSUPPORTED_CONTENT_TYPE)
+        self.count_refusal(request, source.name, Why.UNSUPPORTED_CONTENT_TYPE)
         if encoding != "identity":
             raise UnsupportedContentType("Compressed bodies are not taken: a signature covers the body as it is sent.")
-        raise UnsupportedContentType("The body must be JSON, sent as application/json.")
+        raise UnsupportedContentType(f"The body must be {expects}.")
 
-    def refuse(self, request: web.Request, name: str | None, why: Why) -> None:
+    def count_refusal(self, request: web.Request, name: str | None, why: Why) -> None:
         """Counts a refusal under the source's name, or `?` where there is no such source."""
         notes = notes_of(request)
         known = name is not None and self._sources.by_name(name) is not None
@@ -142,7 +162,7 @@ class Door:
         self._refusals.record(name if known and name is not None else UNKNOWN_SOURCE, why, notes.remote)
 
 
-def _dummy(auth: str) -> Source:
+def _dummy(auth: Auth) -> Source:
     """A source that nobody is, to measure strangers against."""
     return Source(
         workspace="",
@@ -155,7 +175,7 @@ def _dummy(auth: str) -> Source:
         hold_ms=0,
         skew_ms=0,
         rate=0,
-        auth="bearer" if auth == "bearer" else "standard-webhooks",
+        auth=auth,
         url=None,
         receipt_key=b"",
         secrets=(secrets.token_bytes(32),),

@@ -15,6 +15,32 @@ from service.dialects.port import ParsedEvent, Taken
 from service.ingress.stamping import stamp
 from service.request_notes import notes_of
 
+APPEND_FAILURE_COUNTS_S = 10.0
+"""How long a failed append speaks for the log; after that it takes another one to know."""
+
+
+class AppendOutcome:
+    """How the latest append of this process ended. For readiness: a log may answer every question and store nothing,
+    such as one whose disk is full.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._failed_at = float("-inf")
+
+    def stored(self) -> None:
+        """An append was acknowledged."""
+        self._failed_at = float("-inf")
+
+    def failed(self) -> None:
+        """An append ended without acknowledgement."""
+        self._failed_at = self._monotonic()
+
+    def check(self) -> None:
+        """Raises LogUnavailable when the latest append failed within the last 10 s."""
+        if self._monotonic() - self._failed_at < APPEND_FAILURE_COUNTS_S:
+            raise LogUnavailable("the latest append failed, and none succeeded since")
+
 
 class Publisher:
     """Appends the events of a request and gives back what the partner may keep of them."""
@@ -27,6 +53,7 @@ class Publisher:
         partitions: int,
         public_url: str | None,
         metrics: Metrics,
+        outcome: AppendOutcome,
         monotonic: Callable[[], float],
     ) -> None:
         self._log = log
@@ -34,6 +61,7 @@ class Publisher:
         self._partitions = partitions
         self._prefix = (public_url or "").rstrip("/")
         self._metrics = metrics
+        self._outcome = outcome
         self._monotonic = monotonic
 
     async def publish(
@@ -53,7 +81,9 @@ class Publisher:
             positions = await self._log.append(self._topic, [item.record for item in stamped])
         except LogUnavailable:
             self._metrics.publish_unknown.inc()
+            self._outcome.failed()
             raise
+        self._outcome.stored()
         self._metrics.publish_seconds.observe(self._monotonic() - begun)
         self._metrics.accepted.labels(source.name).inc(len(events))
         notes.offset = positions[0].offset

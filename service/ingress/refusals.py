@@ -10,39 +10,19 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from typing import Protocol
 
 import structlog
 
 from backbone.store.refusals import UNKNOWN_SOURCE, Refusal
 from schemas.errors import MealtrailError
+from schemas.refusals import Why
 
 FLUSH_EVERY_S = 1.0
 MOST_ROWS = 5000
 _FLUSH_AT_STOP_S = 2.0
 __all__ = ["UNKNOWN_SOURCE", "RefusalRecorder", "RefusalSink", "Why"]
 _log = structlog.get_logger("mealtrail.refusals")
-
-
-class Why(StrEnum):
-    """The true reasons of refusals."""
-
-    UNKNOWN_SOURCE = "unknown_source"
-    SOURCE_DISABLED = "source_disabled"
-    MISSING_SIGNATURE = "missing_signature"
-    """One of the three signature headers is not there."""
-    MALFORMED_SIGNATURE = "malformed_signature"
-    """A signature header that cannot be read, or that is there twice."""
-    OLD_TIMESTAMP = "timestamp_outside_tolerance"
-    BAD_SIGNATURE = "bad_signature"
-    """Readable, but of another secret or another body; or of no version that we know."""
-    MISSING_TOKEN = "missing_token"  # noqa: S105 - a reason, no secret
-    BAD_TOKEN = "bad_token"  # noqa: S105 - a reason, no secret
-    RATE_LIMITED = "rate_limited"
-    BODY_TOO_LARGE = "body_too_large"
-    UNSUPPORTED_CONTENT_TYPE = "unsupported_media_type"
-    MALFORMED = "malformed"
 
 
 class RefusalSink(Protocol):

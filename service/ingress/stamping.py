@@ -12,13 +12,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from backbone.eventlog.partitioner import partition_of
 from backbone.eventlog.port import NewRecord
+from backbone.eventlog.received import to_log
 from backbone.store.sources import Source
 from schemas.canonical import payload_digest
-from schemas.cloudevents import RECEIVED_TYPE, cloudevent_headers
-from schemas.identifiers import receipt_digest, record_key
-from schemas.records import EventRecord, SourceStamp, dump_record
+from schemas.identifiers import receipt_digest
+from schemas.records import EventRecord, SourceStamp
 from service.dialects.port import ParsedEvent
 
 _SALT_BYTES = 16
@@ -65,13 +64,5 @@ def stamp(
             payload_digest=digest_of_payload,
             event=parsed.event,
         )
-        key = record_key(source.workspace, parsed.order_id)
-        headers = cloudevent_headers(
-            event_id=parsed.event_id,
-            event_type=RECEIVED_TYPE,
-            source=f"/v1/webhooks/{source.name}",
-            subject=parsed.order_id,
-            traceparent=trace,
-        )
-        stamped.append(Stamped(NewRecord(partition_of(key, partitions), key, dump_record(record), headers), digest))
+        stamped.append(Stamped(to_log(record, partitions, traceparent=trace), digest))
     return stamped

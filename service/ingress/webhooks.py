@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 import orjson
 from aiohttp import web
+from pydantic import ValidationError
 
 from backbone.store.sources import Source
 from schemas.errors import MalformedEvent, MealtrailError
+from service.dialects.native import is_json
 from service.dialects.port import Answer, Dialect, Inbound, ParsedEvent
 from service.ingress.documents import MOST_EVENTS
 from service.ingress.door import Door
 from service.ingress.publishing import Publisher
 from service.ingress.refusals import Why
+from service.ingress.validation import malformed
 from service.request_notes import notes_of
 
 
@@ -34,7 +37,7 @@ class Webhooks:
         try:
             return await self._take(request, name)
         except MealtrailError as error:
-            answer = self._door.dialect_of(name).refuse(error)
+            answer = self._door.dialect_of(name).answer_refusal(error)
             if answer is None:
                 raise
             notes = notes_of(request)
@@ -53,12 +56,19 @@ class Webhooks:
         self, request: web.Request, source: Source, dialect: Dialect, inbound: Inbound
     ) -> Sequence[ParsedEvent]:
         self._door.limit(request, source)
-        self._door.check_type(request, source, dialect.takes)
+        self._door.check_type(request, source, dialect.takes, dialect.expects)
         try:
-            return _counted(dialect.parse(inbound, source))
+            return _counted(_parsed(dialect, inbound, source))
         except MalformedEvent:
-            self._door.refuse(request, source.name, Why.MALFORMED)
+            self._door.count_refusal(request, source.name, Why.MALFORMED)
             raise
+
+
+def _parsed(dialect: Dialect, inbound: Inbound, source: Source) -> Sequence[ParsedEvent]:
+    try:
+        return dialect.parse(inbound, source)
+    except ValidationError as error:
+        raise malformed(error) from error
 
 
 def _counted(events: Sequence[ParsedEvent]) -> Sequence[ParsedEvent]:
@@ -72,4 +82,14 @@ def render(answer: Answer) -> web.Response:
     if answer.body is None:
         return web.Response(status=answer.status, headers=answer.headers)
     headers = {**answer.headers, "Content-Type": answer.content_type}
-    return web.Response(status=answer.status, body=orjson.dumps(answer.body), headers=headers)
+    return web.Response(status=answer.status, body=_written(answer), headers=headers)
+
+
+def _written(answer: Answer) -> bytes:
+    if is_json(answer.content_type.partition(";")[0].strip().lower()):
+        return orjson.dumps(answer.body)
+    if isinstance(answer.body, str):
+        return answer.body.encode()
+    if isinstance(answer.body, bytes):
+        return answer.body
+    raise TypeError(f"an answer of {answer.content_type} must be text or bytes, not {type(answer.body).__name__}")

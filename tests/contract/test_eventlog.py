@@ -1,4 +1,4 @@
-"""What `backbone.eventlog.port` promises, held against both logs."""
+"""What `backbone.eventlog.port` promises, held against both logs and the fake that stands in for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,17 +8,21 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
+from structlog.testing import capture_logs
 
-from backbone.eventlog.embedded import EmbeddedEventLog, EmbeddedLogConfig
+from backbone.clocks import SYSTEM_CLOCK
+from backbone.eventlog.embedded import EmbeddedEventLog
 from backbone.eventlog.kafka import KafkaEventLog
-from backbone.eventlog.kafka_connection import KafkaLogConfig
 from backbone.eventlog.port import Bounds, GroupMember, LogRecord, NewRecord, Position, TailReader
 from schemas.errors import LogGap, LogUnavailable, PartitionLost, RecordTooLarge, TopicMisconfigured
 from schemas.topics import RECEIVED, TopicSpec, topic_specs
+from tests.support.fake_log import FakeLog
+from tests.support.fake_topics import FakeTopics
 from tests.support.listening import RecordingListener
+from tests.support.logs import embedded_log, kafka_limits
 from tests.support.waiting import wait_until
 
-Log = KafkaEventLog | EmbeddedEventLog
+Log = KafkaEventLog | EmbeddedEventLog | FakeLog
 PARTITIONS = 4
 ALL = range(PARTITIONS)
 
@@ -26,11 +30,12 @@ ALL = range(PARTITIONS)
 class Backend:
     """One place where a log is kept; any number of logs may be opened on it, as by several processes."""
 
-    def __init__(self, prefix: str, directory: Path, bootstrap: str | None) -> None:
+    def __init__(self, prefix: str, directory: Path, bootstrap: str | None, topics: FakeTopics | None = None) -> None:
         self.prefix = prefix
         self.topic = prefix + RECEIVED
         self._directory = directory
         self._bootstrap = bootstrap
+        self._topics = topics
         self._opened: list[Log] = []
 
     @property
@@ -42,26 +47,28 @@ class Backend:
         """The topics of this test."""
         return topic_specs(prefix=self.prefix, partitions=partitions, replication=1, min_insync=1)
 
+    def make(self, *, clock: Callable[[], int] | None = None, publish_window: int = 4096) -> Log:
+        """One more log, not started."""
+        if self._bootstrap is not None:
+            return KafkaEventLog(kafka_limits(self._bootstrap, session_timeout_ms=6000, publish_window=publish_window))
+        if self._topics is not None:
+            now_ms = clock if clock is not None else SYSTEM_CLOCK.now_ms
+            return FakeLog(now_ms=now_ms, publish_window=publish_window, topics=self._topics)
+        clocked = {} if clock is None else {"clock": clock}
+        return embedded_log(self._directory, publish_window=publish_window, **clocked)
+
     async def open(self, *, clock: Callable[[], int] | None = None, publish_window: int = 4096) -> Log:
         """Starts one more log."""
-        log: Log
-        if self._bootstrap is not None:
-            log = KafkaEventLog(
-                KafkaLogConfig(
-                    bootstrap_servers=self._bootstrap, session_timeout_ms=6000, publish_window=publish_window
-                )
-            )
-        else:
-            config = EmbeddedLogConfig(data_dir=self._directory, publish_window=publish_window)
-            if clock is not None:
-                config = EmbeddedLogConfig(data_dir=self._directory, clock=clock)
-            log = EmbeddedEventLog(config)
+        log = self.make(clock=clock, publish_window=publish_window)
         await log.start()
         self._opened.append(log)
         return log
 
     async def trim(self, partition: int, before: int) -> None:
         """Makes the log forget a partition's first records, as retention does."""
+        if self._topics is not None:
+            self._topics.partition(self.topic, partition).trim(before)
+            return
         if self._bootstrap is None:
             log = await self.open()
             assert isinstance(log, EmbeddedEventLog)
@@ -78,11 +85,12 @@ class Backend:
             await log.stop()
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.fixture(params=["embedded", "fake", pytest.param("kafka", marks=pytest.mark.kafka)])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path, topic_prefix: str) -> AsyncIterator[Backend]:
     """An empty log of each kind, with the topics made."""
     bootstrap = request.getfixturevalue("kafka_broker").bootstrap if request.param == "kafka" else None
-    backend = Backend(topic_prefix, tmp_path, bootstrap)
+    topics = FakeTopics() if request.param == "fake" else None
+    backend = Backend(topic_prefix, tmp_path, bootstrap, topics)
     await (await backend.open()).create_topics(backend.specs())
     yield backend
     await backend.close()
@@ -310,8 +318,9 @@ async def test_an_offset_outside_the_log_is_a_gap(backend: Backend, log: Log) ->
     """Past the end it raises with the bounds; exactly at the end it waits; the member goes on afterwards."""
     await log.append(backend.topic, records(0, 3))
     member = await joined(log, backend, RecordingListener())
-    with pytest.raises(LogGap, match="offset 9 is outside the log, which holds 0 to 3"):
+    with pytest.raises(LogGap, match="offset 9 is outside the log, which holds 0 to 3") as gap:
         await member.fetch(0, 9, max_records=10, timeout=5)
+    assert (gap.value.partition, gap.value.offset) == (0, 9)
     assert await member.fetch(0, 3, max_records=10, timeout=0.2) == []
     assert len(await fetch_all(member, 0, until=3)) == 3
 
@@ -384,7 +393,7 @@ async def test_a_second_member_takes_its_share(backend: Backend, log: Log) -> No
     await wait_until(lambda: len(first.owned) == PARTITIONS, 20, "the first member having everything again")
 
 
-async def test_a_failing_listener_is_heard_of(backend: Backend, log: Log, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_listener_is_heard_of(backend: Backend, log: Log) -> None:
     """What a listener raises is in the log of the process, and stopping goes on."""
 
     class Failing(RecordingListener):
@@ -394,10 +403,15 @@ async def test_a_failing_listener_is_heard_of(backend: Backend, log: Log, caplog
         async def lost(self, partitions: object) -> None:  # noqa: ARG002
             raise ValueError("no way to let go")
 
-    member = await log.join(backend.topic, backend.prefix + "group", Failing())
-    await wait_until(lambda: "no room for partitions" in caplog.text, 20, "the listener's error in the log")
-    await member.stop()
-    assert "no way to let go" in caplog.text
+    with capture_logs() as lines:
+        member = await log.join(backend.topic, backend.prefix + "group", Failing())
+        await wait_until(
+            lambda: any(line["event"] == "listener_failed_to_take" for line in lines), 20, "the listener's error"
+        )
+        await member.stop()
+    complaints = {line["event"]: line for line in lines if line["log_level"] == "error"}
+    assert set(complaints) == {"listener_failed_to_take", "listener_failed_to_let_go"}
+    assert all(line["exc_info"] for line in complaints.values())
 
 
 # --- A tail reader -----------------------------------------------------------------------------------
@@ -478,13 +492,9 @@ async def test_stop_is_bounded_repeatable_and_final(backend: Backend) -> None:
         await member.fetch(0, 0, max_records=1, timeout=1)
 
 
-async def test_a_log_that_was_never_started_appends_nothing(backend: Backend, tmp_path: Path) -> None:
+async def test_a_log_that_was_never_started_appends_nothing(backend: Backend) -> None:
     """Appending before `start` is refused; stopping is harmless."""
-    log: Log
-    if backend.is_kafka:
-        log = KafkaEventLog(KafkaLogConfig(bootstrap_servers="127.0.0.1:9"))
-    else:
-        log = EmbeddedEventLog(EmbeddedLogConfig(data_dir=tmp_path))
+    log: Log = KafkaEventLog(kafka_limits("127.0.0.1:9")) if backend.is_kafka else backend.make()
     with pytest.raises(LogUnavailable):
         await log.append(backend.topic, records(0, 1))
     await log.stop()

@@ -46,11 +46,12 @@ async def test_the_printed_commands_deliver_an_order_and_prove_it(tmp_path: Path
     output = tmp_path / "up.out"
     with demo_server(tmp_path / "var", output) as server:
         await wait_until(lambda: output.read_text("utf-8").rstrip().endswith(END_OF_SCRIPT.rstrip()), START_WITHIN_S)
-        script = output.read_text("utf-8").split("\n# The demo tokens", 1)[1]
+        printed = output.read_text("utf-8")
+        script = printed[printed.index("echo '--- The demo tokens") :]
         pasted = await asyncio.to_thread(
             subprocess.run,
             ["sh", "-e"],
-            input=f"# The demo tokens{script}",
+            input=script,
             cwd=ROOT,
             capture_output=True,
             text=True,

@@ -141,7 +141,7 @@ def test_the_printed_commands_do_what_they_say(line: CommandLine) -> None:
     if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
     printed = line.up("--demo")
-    script = printed[printed.index("# The demo tokens") :]
+    script = printed[printed.index("echo '--- The demo tokens") :]
     tokens = {value for name, value in read_env(line.data_dir / "demo.env").items() if name.endswith("_TOKEN")}
     assert len(tokens) == 4
     assert not any(token in printed + line.errors() for token in tokens)
@@ -152,6 +152,8 @@ def test_the_printed_commands_do_what_they_say(line: CommandLine) -> None:
     assert done.returncode == 0, done
     answers = [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]
     assert [sorted(answer) for answer in answers[:7]] == [["event_id", "receipt_id"]] * 7
+    statuses = [text for text in done.stdout.splitlines() if text.startswith("HTTP ")]
+    assert statuses == ["HTTP 202"] * 7 + ["HTTP 200"] * 3
     receipt, order, history = answers[7:]
     assert (receipt["state"], receipt["verdict"], receipt["reason"]) == ("final", "rejected", "illegal_transition")
     assert order["status"] == "DELIVERED"
@@ -238,6 +240,29 @@ def test_repeats_and_rejections_by_send(shared_demo: CommandLine) -> None:
     assert shared_demo.run("send", "R-1", "READY", *options, "--occurred-at", "yesterday").returncode == 7
 
 
+def test_what_waits_for_an_order_is_shown(shared_demo: CommandLine) -> None:
+    """Before its announcement, and while it names no party of the source; `send` says the same."""
+    token = read_env(shared_demo.data_dir / "demo.env")["DEMO_COURIER_TOKEN"]
+    send = ("send", "H-1", "TAKEN_BY_COURIER", "--source", "demo-courier", "--url", shared_demo.url)
+    sent = shared_demo.run(*send, "--token", token, "--wait", "1")
+    assert sent.returncode == 0
+    assert "held: H-1 is not announced, or names no party of demo-courier" in sent.stdout
+    shown = shared_demo.json("order", "show", "H-1", expect=1)
+    assert (shown["status"], shown["items"]) == (None, [])
+    [held] = shown["held"]
+    assert (held["source"], held["reported_status"]) == ("demo-courier", "TAKEN_BY_COURIER")
+    assert held["held_until"] > held["received_at"]
+    assert "not announced yet; 1 event waits for it" in shared_demo.run("order", "show", "H-1").stdout
+
+    platform = read_env(shared_demo.data_dir / "demo.env")["DEMO_PLATFORM_TOKEN"]
+    call(f"{shared_demo.url}/v1/orders", platform, {"order_id": "H-1", "restaurant": "demo-restaurant"})
+    wait_for(lambda: shared_demo.run("order", "show", "H-1").returncode == 0, "the announcement")
+    assert len(shared_demo.json("order", "show", "H-1")["held"]) == 1
+    refused = shared_demo.run(*send, "--token", "not-the-token-of-it")
+    assert refused.returncode == 7
+    assert "mealtrail source refusals demo-courier" in refused.stdout
+
+
 def test_an_operator_moves_an_order(shared_demo: CommandLine) -> None:
     """Through the log, with the reason on record, while the server runs in another process."""
     announce(shared_demo, "M-1")
@@ -278,7 +303,10 @@ def test_audit_verify_finds_what_was_changed(demo: CommandLine) -> None:
     """Exit 0 before, 1 after, and the row is named."""
     announce(demo, "A-1")
     demo.json("order", "move", "A-1", "DELIVERED", "--reason", "x")
-    assert demo.json("audit", "verify") == {"rows": 2, "partitions": 3, "ok": True, "first_bad": None}
+    verified = demo.json("audit", "verify")
+    [head] = verified.pop("heads").values()
+    assert (head["seq"], len(head["hash"])) == (2, 64)
+    assert verified == {"rows": 2, "partitions": 3, "ok": True, "first_bad": None}
     assert demo.end() == 0
     with sqlite3.connect(demo.data_dir / "store.db") as store:
         for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
@@ -341,6 +369,7 @@ def test_a_busy_port_is_a_clear_error(line: CommandLine) -> None:
             assert done.returncode == 3
             assert setting in done.stderr
             assert "Traceback" not in done.stderr
+            assert not line.data_dir.exists()
 
 
 def test_the_data_directory_and_its_files_are_private(shared_demo: CommandLine) -> None:

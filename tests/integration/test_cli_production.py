@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,13 @@ async def test_start_up_says_what_is_missing(production: Deployment) -> None:
         other = await run(production, command, MEALTRAIL_PARTITIONS="5")
         assert other[0] == 3
         assert "partition" in other[2]
+
+
+async def test_a_migration_without_kafka_says_that_the_store_is_done(production: Deployment) -> None:
+    """Exit 4; the store's line is there, and nothing else is printed or logged beside the error."""
+    code, out, err = await run(production, "migrate", MEALTRAIL_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert (code, out) == (4, "store   revision 0002\n")
+    assert re.fullmatch(r"mealtrail: .+ \[log_unavailable\]\n", err)
 
 
 async def run(production: Deployment, *arguments: str, **more: str) -> tuple[int | None, str, str]:
@@ -95,6 +103,8 @@ async def test_workers_share_the_port_and_are_started_again(production: Deployme
         assert production.end("consume") == 0
         printed = out.read_text()
         assert "2 workers" in printed
+        assert (production.folder / "serve.log").read_text().count('"in_order":true') == 2
+        assert re.search(r"  admin   http://127\.0\.0\.1:\d+  ", (production.folder / "consume.log").read_text())
         assert f":{PASSWORD}@" not in printed + (production.folder / "serve.log").read_text()
     finally:
         await asyncio.to_thread(end, supervisor)

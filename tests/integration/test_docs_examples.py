@@ -16,7 +16,7 @@ from schemas.canonical import GENESIS
 from schemas.outcomes import hash_row
 from schemas.topics import OUTCOMES as TOPIC
 from schemas.topics import topic_specs
-from tests.support.chains import trail_row
+from tests.support.chains import trail_row, write_trail
 from tests.support.documents import OUTCOMES, README, run_code
 from tests.support.http_face import serve_site
 from tests.support.kafka import KafkaBroker
@@ -31,6 +31,20 @@ async def test_the_readmes_signing_example_is_accepted(tmp_path: Path) -> None:
         secret = await site.add_source("kitchen-7")
         answer = await asyncio.to_thread(post_status, site.face.public.url, "kitchen-7", secret, "A-1", "READY")
     assert set(answer) == {"event_id", "receipt_id"}
+
+
+async def test_the_documented_changes_reader_pages_to_the_end(tmp_path: Path) -> None:
+    """More rows than a page, over two partitions, and all of them verify. An empty trail ends it at once."""
+    changes = run_code(OUTCOMES, "changes")["changes"]
+    verify = run_code(OUTCOMES, "verify")["verify"]
+    async with serve_site(tmp_path) as site:
+        token = (await site.add_token())["Authorization"].removeprefix("Bearer ")
+        url = site.face.public.url
+        assert await asyncio.to_thread(lambda: list(changes(url, token))) == []
+        await write_trail(site.store, [trail_row(0, seq) for seq in range(1, 1501)])
+        await write_trail(site.store, [trail_row(1, seq) for seq in range(1, 4)])
+        heads = await asyncio.to_thread(lambda: verify(changes(url, token)))
+    assert {partition: seq for partition, (seq, _) in heads.items()} == {0: 1500, 1: 3}
 
 
 @pytest.mark.kafka

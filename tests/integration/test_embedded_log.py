@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from backbone.eventlog.embedded import EmbeddedEventLog, EmbeddedLogConfig
+from backbone.eventlog.embedded import EmbeddedEventLog
 from backbone.eventlog.embedded_file import FILE_NAME
 from backbone.eventlog.port import Bounds, LogRecord, NewRecord
 from schemas.errors import LogGap, LogUnavailable
 from schemas.topics import RECEIVED, topic_specs
 from tests.support.listening import RecordingListener
+from tests.support.logs import embedded_log
 from tests.support.waiting import wait_until
 
 PARTITIONS = 3
@@ -26,8 +27,9 @@ ROOT = Path(__file__).parents[2]
 APPENDER = """
 import asyncio, os, sys
 from pathlib import Path
-from backbone.eventlog.embedded import EmbeddedEventLog, EmbeddedLogConfig
+from backbone.eventlog.opening import open_event_log
 from backbone.eventlog.port import NewRecord
+from backbone.settings import Settings
 from schemas.topics import RECEIVED
 
 async def appender(log, name, count):
@@ -38,7 +40,7 @@ async def appender(log, name, count):
             os.write(1, f"{position.partition} {position.offset} {value}\\n".encode())
 
 async def main(directory, count):
-    log = EmbeddedEventLog(EmbeddedLogConfig(data_dir=Path(directory)))
+    log = open_event_log(Settings(data_dir=Path(directory)))
     await log.start()
     await asyncio.gather(*(appender(log, name, count) for name in range(8)))
     await log.stop()
@@ -50,7 +52,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 @pytest.fixture
 async def log(tmp_path: Path) -> AsyncIterator[EmbeddedEventLog]:
     """A started log with topics."""
-    log = EmbeddedEventLog(EmbeddedLogConfig(data_dir=tmp_path, publish_timeout_ms=500))
+    log = embedded_log(tmp_path, publish_timeout_ms=500)
     await log.start()
     await log.create_topics(topic_specs(prefix="", partitions=PARTITIONS, replication=1, min_insync=1))
     yield log
@@ -127,13 +129,13 @@ async def test_appends_of_another_process_are_seen_while_waiting(log: EmbeddedEv
 async def test_log_time_does_not_go_back(tmp_path: Path) -> None:
     """A clock that steps back: the last time of the partition is kept, also over a restart."""
     clock = iter([5000, 3000, 7000])
-    log = EmbeddedEventLog(EmbeddedLogConfig(data_dir=tmp_path, clock=lambda: next(clock)))
+    log = embedded_log(tmp_path, clock=lambda: next(clock))
     await log.start()
     await log.create_topics(topic_specs(prefix="", partitions=PARTITIONS, replication=1, min_insync=1))
     times = [(await log.append(RECEIVED, [NewRecord(0, None, b"v")]))[0].log_ms for _ in range(3)]
     await log.stop()
     assert times == [5000, 5000, 7000]
-    again = EmbeddedEventLog(EmbeddedLogConfig(data_dir=tmp_path, clock=lambda: 1))
+    again = embedded_log(tmp_path, clock=lambda: 1)
     await again.start()
     assert (await again.append(RECEIVED, [NewRecord(0, None, b"v")]))[0].log_ms == 7000
     assert (await again.append(RECEIVED, [NewRecord(1, None, b"v")]))[0].log_ms == 1
@@ -174,7 +176,7 @@ async def test_a_directory_that_cannot_be_used_is_said_clearly(tmp_path: Path) -
     """The data directory is a file: `start` raises, names the path, and leaves nothing running."""
     occupied = tmp_path / "occupied"
     occupied.write_text("not a directory")
-    log = EmbeddedEventLog(EmbeddedLogConfig(data_dir=occupied))
+    log = embedded_log(occupied)
     with pytest.raises(LogUnavailable, match="occupied"):
         await log.start()
     await log.stop()
@@ -183,7 +185,7 @@ async def test_a_directory_that_cannot_be_used_is_said_clearly(tmp_path: Path) -
 async def test_pruning_removes_the_oldest_and_moves_the_start(tmp_path: Path) -> None:
     """Only records that are both old and below `keep_from` go; a fetch before the start is a gap with the bounds."""
     clock = itertools.count(1000, 10)
-    log = EmbeddedEventLog(EmbeddedLogConfig(data_dir=tmp_path, clock=lambda: next(clock)))
+    log = embedded_log(tmp_path, clock=lambda: next(clock))
     await log.start()
     await log.create_topics(topic_specs(prefix="", partitions=PARTITIONS, replication=1, min_insync=1))
     for _ in range(10):

@@ -1,58 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from backbone.store.sources import Source
-from schemas.errors import LogUnavailable, MalformedEvent, MealtrailError, NotAuthenticated, RequestRefused
-from schemas.events import FactEvent, StatusEvent
 from schemas.records import EventRecord, load_record
-from schemas.statuses import OrderStatus, Role
+from schemas.statuses import Role
 from schemas.topics import RECEIVED
 from service.dialects import registry
-from service.dialects.bearer import verify_token
-from service.dialects.port import Answer, Inbound, ParsedEvent, Taken
+from service.dialects.port import Answer
+from service.ingress.webhooks import render
 from tests.integration.test_http_webhooks import assert_problem
+from tests.support.courierese import Courierese
 from tests.support.fake_log import FakeLog
 from tests.support.http_face import Site, serve_site
-
-
-class Courierese:
-    """A partner that sends lists, wants 200 `ok`, and understands errors only as {"reason"}."""
-
-    name = "courierese"
-
-    def authenticate(self, inbound: Inbound, source: Source) -> None:
-        """By bearer token."""
-        verify_token(inbound.headers, source.token_hashes)
-
-    def takes(self, content_type: str) -> bool:
-        """Its own type."""
-        return content_type == "text/x-courier"
-
-    def parse(self, inbound: Inbound, source: Source) -> Sequence[ParsedEvent]:  # noqa: ARG002 - part of the port
-        """One event a list item."""
-        items: Any = orjson.loads(inbound.raw)
-        if not isinstance(items, list):
-            raise MalformedEvent("a list, please")
-        first, others = FactEvent(code="eta"), StatusEvent(status=OrderStatus.DELIVERED)
-        return [ParsedEvent(item, f"e{number}", others if number else first) for number, item in enumerate(items)]
-
-    def answer(self, taken: Sequence[Taken], location: str) -> Answer:  # noqa: ARG002 - part of the port
-        """All receipts at once."""
-        return Answer(200, {"ok": [one.receipt_id for one in taken]})
-
-    def refuse(self, error: MealtrailError) -> Answer | None:
-        """In its own shape; too fast is left to the house."""
-        if isinstance(error, NotAuthenticated):
-            return Answer(401, {"reason": "token"})
-        if isinstance(error, LogUnavailable):
-            return Answer(500, {"reason": "again"}, {"Retry-After": "1"})
-        return Answer(error.status, {"reason": error.detail}) if isinstance(error, RequestRefused) else None
 
 
 @pytest.fixture
@@ -67,7 +31,8 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 async def send(site: Site, body: Any, **changes: str) -> Any:
     """Posts in the dialect's content type."""
     headers = {"Content-Type": "text/x-courier", **site.bearer("speedy"), **changes}
-    return await site.call("POST", "/v1/webhooks/speedy", data=orjson.dumps(body), headers=headers)
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return await site.call("POST", "/v1/webhooks/speedy", data=raw, headers=headers)
 
 
 async def test_dialect_decides_events_and_answers(site: Site) -> None:
@@ -87,12 +52,51 @@ async def test_dialect_decides_how_refusals_are_told(site: Site) -> None:
     assert (await send(site, {})).json == {"reason": "a list, please"}
     assert (await send(site, [str(n) for n in range(101)])).status == 400
     assert (await send(site, [])).status == 400
-    assert (await send(site, [], **{"Content-Type": "text/plain"})).status == 415
+    plain = await send(site, [], **{"Content-Type": "text/plain"})
+    assert (plain.status, plain.json["reason"]) == (
+        415,
+        "The body must be a courier's list, sent as text/x-courier.",
+    )
     wrong = await send(site, [], Authorization="Bearer nonsense")
     assert (wrong.status, wrong.json) == (401, {"reason": "token"})
     assert wrong.headers["X-Request-Id"]
     assert isinstance(site.log, FakeLog)
     site.log.down = True
-    assert (await send(site, ["A"])).json == {"reason": "again"}
+    outage = await send(site, ["A"])
+    assert (outage.status, outage.raw, outage.headers["Content-Type"]) == (500, b"again", "text/plain; charset=utf-8")
     stranger = await site.call("POST", "/v1/webhooks/nobody", data=b"[]", headers=site.bearer("speedy"))
     assert_problem(stranger, 401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no JSON", b"[", [None], [{}], [True], [1.5], ["A", ["B"]], ["x" * 70_000], ["  "], ["A\u0000"]]
+    + [["A", {"id": "B", "remark": remark}] for remark in ("x" * 501, 5, ["y"])],
+)  # fmt: skip
+async def test_what_a_dialect_lets_through_is_refused_and_not_logged(site: Site, body: Any) -> None:
+    """Ids and texts that cannot be kept are a 400, never a 500, although the dialect checks neither."""
+    assert (await send(site, body)).status == 400
+    assert isinstance(site.log, FakeLog)
+    assert site.log.records(RECEIVED) == []
+
+
+async def test_one_order_has_one_key_however_a_dialect_names_it(site: Site) -> None:
+    """Outer spaces and a number's type are no part of an id, in the record or in its key."""
+    assert (await send(site, ["  A  ", 17])).status == 200
+    assert isinstance(site.log, FakeLog)
+    logged = [(record.key, load_record(record.value)) for record in site.log.records(RECEIVED)]
+    assert {(key, record.order_id) for key, record in logged if isinstance(record, EventRecord)} == {
+        (b"default:A", "A"),
+        (b"default:17", "17"),
+    }
+
+
+def test_answers_are_written_as_their_type_says() -> None:
+    """JSON types are made into JSON, others are sent as they stand, and anything else is a fault of the dialect."""
+    assert render(Answer(200, "ok")).body == b'"ok"'
+    assert render(Answer(200, {"a": 1}, content_type="application/problem+json; charset=utf-8")).body == b'{"a":1}'
+    assert render(Answer(200, "ök", content_type="text/plain; charset=utf-8")).body == "ök".encode()
+    assert render(Answer(200, b"<ok/>", content_type="application/xml")).body == b"<ok/>"
+    assert render(Answer(204, None)).body is None
+    with pytest.raises(TypeError, match="text/plain"):
+        render(Answer(200, {"a": 1}, content_type="text/plain"))

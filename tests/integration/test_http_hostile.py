@@ -10,6 +10,7 @@ import orjson
 import pytest
 import structlog
 
+from backbone import listening
 from schemas.errors import StoreUnavailable
 from schemas.statuses import Role
 from service.ingress import body as body_module
@@ -28,9 +29,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         yield served
 
 
-async def exchange(site: Site, raw: bytes, *, end: bool = False) -> bytes:
-    """Writes bytes to the public port and reads until the answer's head is there or the connection ends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.face.public.port)
+async def exchange(site: Site, raw: bytes, *, end: bool = False, port: int | None = None) -> bytes:
+    """Writes bytes to the public port (or another), reads until the answer's head is there or the connection ends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port or site.face.public.port)
     try:
         writer.write(raw)
         await writer.drain()
@@ -65,6 +66,45 @@ async def test_broken_http_is_the_senders_fault(site: Site, raw: bytes) -> None:
     answer = await exchange(site, raw)
     assert not answer or re.match(rb"HTTP/1\.[01] 4", answer), answer
     assert (await site.call("GET", "/healthz")).status == 200
+
+
+@pytest.mark.parametrize("port", ["public", "admin"])
+async def test_what_is_no_http_gets_a_problem(site: Site, port: str) -> None:
+    """Our shape, a request id that the log has too, and nothing of what was sent or of what we are made of."""
+    listener = getattr(site.face, port)
+    with structlog.testing.capture_logs() as lines:
+        raw = b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\x01b\r\n\r\n"
+        answer = await exchange(site, raw, port=listener.port)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    headers = {line.partition(b": ")[0].lower(): line.partition(b": ")[2] for line in head.split(b"\r\n")[1:]}
+    assert (headers[b"server"], headers[b"connection"]) == (b"mealtrail", b"close")
+    assert headers[b"content-type"].startswith(b"application/problem+json")
+    problem = orjson.loads(body)
+    assert (problem["status"], problem["code"]) == (400, "malformed")
+    assert problem["request_id"].encode() == headers[b"x-request-id"]
+    assert b"Bearer" not in answer
+    assert b"aiohttp" not in answer
+    (line,) = [line for line in lines if line["event"] == "request"]
+    assert (line["status"], line["refusal"], line["request_id"]) == (400, "broken_http", problem["request_id"])
+
+
+async def test_a_head_that_never_ends_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new connection has bounded time for its first request; one that had a request may idle for longer."""
+    monkeypatch.setattr(listening, "FIRST_HEAD_WITHIN_S", 0.2)
+    unfinished = exchange(site, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    silent = exchange(site, b"")
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.face.public.port)
+    try:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            assert (await reader.read(4096)).startswith(b"HTTP/1.1 200")
+            assert tuple(await asyncio.gather(unfinished, silent)) == (b"", b"")
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.read(4096)).startswith(b"HTTP/1.1 200")
+    finally:
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
 async def test_broken_chunks_are_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

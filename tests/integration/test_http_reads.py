@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from backbone.eventlog.embedded import EmbeddedEventLog, EmbeddedLogConfig
 from backbone.metrics import Metrics
 from backbone.settings import Settings
 from consumers.composition import runner_config, running
@@ -19,6 +18,7 @@ from schemas.statuses import Role
 from service.app import WATCHER
 from tests.integration.test_http_webhooks import assert_problem
 from tests.support.http_face import PARTITIONS, Reply, Site, serve_site
+from tests.support.logs import embedded_log
 from tests.support.waiting import wait_until
 
 MILLIS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -28,7 +28,7 @@ ORDER = {"order_id": "A-1", "restaurant": "R1", "external_ids": ["X-9"], "detail
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """A face, its embedded log and a worker in one process; a platform, two kitchens and a courier with tokens."""
-    async with serve_site(tmp_path, log=EmbeddedEventLog(EmbeddedLogConfig(data_dir=tmp_path))) as served:
+    async with serve_site(tmp_path, log=embedded_log(tmp_path)) as served:
         await served.add_source("platform", Role.PLATFORM, auth="bearer")
         await served.add_source("kitchen", Role.RESTAURANT, auth="bearer", parties=("R1",))
         await served.add_source("other", Role.RESTAURANT, auth="bearer", parties=("R2",))

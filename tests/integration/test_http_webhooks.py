@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 import pytest
 
-from backbone.eventlog.embedded import EmbeddedEventLog, EmbeddedLogConfig
 from backbone.eventlog.partitioner import partition_of
 from schemas.canonical import payload_digest
 from schemas.cloudevents import header
@@ -21,6 +20,7 @@ from schemas.statuses import OrderStatus, Role
 from schemas.topics import RECEIVED
 from tests.support.fake_log import FakeLog
 from tests.support.http_face import PARTITIONS, Reply, Site, serve_site, sign
+from tests.support.logs import embedded_log
 
 READY = {"order_id": "A-1", "status": "READY"}
 
@@ -79,7 +79,7 @@ async def test_signed_webhook_lies_in_the_log_before_its_202(site: Site) -> None
 
 async def test_works_on_the_embedded_log(tmp_path: Path) -> None:
     """The same on the real embedded log: the receipt points at the record."""
-    async with serve_site(tmp_path, log=EmbeddedEventLog(EmbeddedLogConfig(data_dir=tmp_path))) as site:
+    async with serve_site(tmp_path, log=embedded_log(tmp_path)) as site:
         await site.add_source("kitchen", Role.RESTAURANT)
         first = await site.send("kitchen", READY)
         assert first.status == 202

@@ -17,6 +17,7 @@ from schemas.errors import LogUnavailable, PartitionLost
 from schemas.topics import RECEIVED, topic_specs
 from tests.support.kafka import KafkaBroker, LocalKafka
 from tests.support.listening import RecordingListener
+from tests.support.logs import kafka_limits
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -38,7 +39,7 @@ def config(broker: KafkaBroker, **changes: Any) -> KafkaLogConfig:
         "session_timeout_ms": 6000,
         "shutdown_timeout_ms": 2000,
     }
-    return KafkaLogConfig(bootstrap_servers=broker.bootstrap, **(limits | changes))
+    return kafka_limits(broker.bootstrap, **(limits | changes))
 
 
 async def make_topics(broker: KafkaBroker) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -166,7 +167,7 @@ async def test_an_unknown_record_stops_its_partition_and_no_other(event_log: Log
     expected = len(records) + sum(1 for record in later if record.partition != 1)
     async with at_work(runner):
         await wait_until(lambda: _settled(store, expected), timeout=30.0, what="the healthy partitions")
-        await wait_until(lambda: runner.status()["stopped"] == {1: "record_unknown"}, timeout=10.0, what="the stop")
+        await wait_until(lambda: runner.status().stopped == {1: "record_unknown"}, timeout=10.0, what="the stop")
     outcomes = await read_all(event_log, event_log.outcomes)
     published = {(r.partition, orjson.loads(r.value)["seq"]) for r in outcomes if r.partition == 1}
     assert len(published) == sum(1 for record in records if record.partition == 1)
@@ -183,7 +184,7 @@ async def test_a_replaced_log_stops_the_partition(event_log: LogUnderTest, store
     runner = make_runner(event_log, store)
     async with at_work(runner):
         expected = {0: "log_replaced", 1: "log_gap"}
-        await wait_until(lambda: runner.status()["stopped"] == expected, timeout=20.0, what="both to stop")
+        await wait_until(lambda: runner.status().stopped == expected, timeout=20.0, what="both to stop")
 
 
 async def test_two_workers_own_everything_at_once(tmp_path: Path, store: Store) -> None:
@@ -206,3 +207,28 @@ async def test_two_workers_own_everything_at_once(tmp_path: Path, store: Store) 
     finally:
         await first.log.stop()
         await second.log.stop()
+
+
+async def test_a_log_exchanged_while_the_worker_was_frozen_is_noticed(store: Store, tmp_path: Path) -> None:
+    """The worker sleeps, its log is recreated and refilled past its offset: it applies nothing of the other log."""
+    settings = Settings.model_validate({"data_dir": tmp_path})
+    under_test = await started_log(settings, partitions=1)
+    try:
+        await under_test.log.append(under_test.received, records_of(range(3), 1))
+        runner = make_runner(under_test, store)
+        moment = {"s": 0.0}
+        real = Clock()
+        object.__setattr__(runner._parts, "clock", Clock(monotonic=lambda: real.monotonic() + moment["s"]))
+        async with at_work(runner):
+            await wait_until(lambda: _settled(store, 12), timeout=30.0, what="all events applied")
+            with sqlite3.connect(tmp_path / "log.db") as file:
+                for offset, headers in file.execute("SELECT offset, headers FROM records WHERE topic = 1").fetchall():
+                    other = (headers.replace(b"ce_id", b"ce_no"), offset)
+                    file.execute("UPDATE records SET headers = ? WHERE topic = 1 AND offset = ?", other)
+            moment["s"] = 60.0
+            await under_test.log.append(under_test.received, records_of(range(3, 4), 1))
+            expected = {0: "log_replaced"}
+            await wait_until(lambda: runner.status().stopped == expected, timeout=20.0, what="the stop")
+        assert await trail_count(store) == 12
+    finally:
+        await under_test.log.stop()

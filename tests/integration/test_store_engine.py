@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from backbone.store.engine import Purpose, Store, open_store, sqlite_store
@@ -98,6 +98,16 @@ async def test_sqlite_writers_take_turns_and_readers_do_not_wait(tmp_path: Path)
         assert await connection.scalar(text("PRAGMA foreign_keys")) == 1
     for opened in stores:
         await opened.close()
+
+
+async def test_a_snapshot_stands_still(store: Store) -> None:
+    """What others commit meanwhile is not seen inside, on either database, and nothing waits for it."""
+    count = select(func.count()).select_from(kept_settings)
+    async with store.snapshot() as connection:
+        before = await connection.scalar(count)
+        await _keep(store, "new")
+        assert await connection.scalar(count) == before
+    assert "new" in await _names(store)
 
 
 async def test_sqlite_without_its_directory_is_unavailable(tmp_path: Path) -> None:

@@ -11,10 +11,19 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from structlog.testing import capture_logs
 
+from backbone.store.admin_tables import admin_acts
 from backbone.store.engine import Store, open_store, postgres_store, sqlite_store
-from backbone.store.migration import REQUIRED_REVISION, check_schema, keep_setting, kept_setting, migrate
-from backbone.store.tables import admin_acts, metadata
-from schemas.errors import ConfigurationError, SchemaOutdated
+from backbone.store.migration import (
+    REQUIRED_REVISION,
+    check_partitions,
+    check_schema,
+    keep_partitions,
+    keep_setting,
+    kept_setting,
+    migrate,
+)
+from backbone.store.tables import metadata
+from schemas.errors import ConfigurationError, PartitionSetInvalid, SchemaOutdated
 from tests.support.postgres_databases import DatabaseUrls
 from tests.support.stores import embedded_settings, postgres_settings, store
 
@@ -62,6 +71,21 @@ async def test_migrating_at_once_on_postgresql(database_urls: DatabaseUrls) -> N
     settings = postgres_settings(database_urls)
     revisions = await asyncio.gather(*(migrate(settings) for _ in range(4)))
     assert [*revisions, await migrate(settings)] == [REQUIRED_REVISION] * 5
+
+
+async def test_the_number_of_partitions_never_changes(tmp_path: Path) -> None:
+    """Nothing is wrong before it is remembered; then another number is refused, with the one to set."""
+    settings = embedded_settings(tmp_path)
+    await migrate(settings)
+    opened = open_store(settings, purpose="service")
+    other = settings.model_copy(update={"partitions": 6})
+    await check_partitions(opened, other)
+    assert await keep_partitions(opened, settings) == settings.partitions
+    await check_partitions(opened, settings)
+    for attempt in (check_partitions, keep_partitions):
+        with pytest.raises(PartitionSetInvalid, match=f"set it to {settings.partitions}"):
+            await attempt(opened, other)
+    await opened.close()
 
 
 async def test_an_unmigrated_store_is_outdated(tmp_path: Path) -> None:
@@ -181,3 +205,13 @@ async def test_one_role_for_both_is_warned_about(database_urls: DatabaseUrls) ->
     with capture_logs() as logs:
         await migrate(postgres_settings(DatabaseUrls(database_urls.owner, database_urls.owner)))
     assert [entry["event"] for entry in logs] == ["runtime_role_owns_schema"]
+
+
+@pytest.mark.postgres
+async def test_without_the_owners_url_a_true_set_up_is_not_warned_about(database_urls: DatabaseUrls) -> None:
+    """What counts is who owns the trail, not which URLs a repeated migration was given."""
+    await migrate(postgres_settings(database_urls))
+    with capture_logs() as logs:
+        again = await migrate(postgres_settings(DatabaseUrls(database_urls.runtime, database_urls.runtime)))
+    assert again >= REQUIRED_REVISION
+    assert logs == []

@@ -1,15 +1,12 @@
 """An outage of the store is StoreUnavailable, in bounded time, and heals by itself."""
 
 import asyncio
-from typing import Any
 
-import asyncpg
 import pytest
 from sqlalchemy import select, text
 
 from backbone.store.engine import Store, open_store, postgres_store
 from backbone.store.migration import migrate
-from backbone.store.outages import direct_driver_calls
 from backbone.store.tables import kept_settings
 from schemas.errors import StoreUnavailable
 from tests.support.links import StallingLink
@@ -153,28 +150,3 @@ async def test_a_server_that_hangs_is_met_by_our_own_limit(database_urls: Databa
     async with asyncio.timeout(8):
         await opened.close()
     await link.close()
-
-
-@pytest.mark.postgres
-async def test_direct_driver_calls_are_translated_too(database_urls: DatabaseUrls) -> None:
-    """COPY goes past SQLAlchemy; a lost connection there is the same outage, and a wrong row is none."""
-    await migrate(postgres_settings(database_urls))
-    opened = postgres_store(database_urls.runtime)
-
-    async def copy(rows: list[tuple[str, str]], *, lose: bool = False) -> None:
-        async with opened.transaction() as connection:
-            await connection.execute(text("SELECT 1"))
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            if lose:
-                driver.terminate()
-            with direct_driver_calls():
-                await driver.copy_records_to_table("kept_settings", records=rows)
-
-    await copy([("a", "1")])
-    with pytest.raises(asyncpg.UniqueViolationError):
-        await copy([("a", "1")])
-    with pytest.raises(StoreUnavailable):
-        await copy([("b", "1")], lose=True)
-    await copy([("c", "1")])
-    assert await _names(opened) == {"a", "c"}
-    await opened.close()

@@ -7,11 +7,15 @@ from sqlalchemy import text
 
 from backbone.store.engine import Store
 from backbone.store.readings import SEES_ALL, Readings, Sight
-from backbone.store.tables import event_payloads
+from backbone.store.tables import event_payloads, held_events
 from schemas.errors import MalformedEvent
+from schemas.events import AnyEvent, FactEvent
 from schemas.outcomes import Outcome
+from schemas.records import SourceStamp, dump_record
 from schemas.statuses import Role
+from schemas.times import TimeMark
 from tests.support.chains import DAY_ONE_MS, trail_row, write_offsets, write_order, write_trail
+from tests.support.received import event_record, source, status
 from tests.support.stores import store
 
 __all__ = ["store"]
@@ -264,3 +268,36 @@ async def test_positions_beyond_the_head_stay(store: Store, readings: Readings) 
     await _three_partitions(store)
     items, positions = await readings.changes({0: 10, 1: 3, 7: 5, 2: 99})
     assert (items, positions) == ([], {0: 10, 1: 3, 2: 99, 7: 5})
+
+
+async def test_events_that_wait_are_seen_by_the_operator(store: Store, readings: Readings) -> None:
+    """Who reported what, and until when it waits; of this order alone, oldest first."""
+    kitchen, riders = source("restaurant", "r1", uid="k"), source("courier", "c1", uid="c")
+    fact = FactEvent(code="eta", occurred_mark=TimeMark.MISSING)
+    waiting: list[tuple[str, AnyEvent, SourceStamp, int | None]] = [
+        ("o1", status("READY"), kitchen, 900),
+        ("o1", fact, riders, None),
+        ("o2", status("NEW"), kitchen, 1),
+    ]
+    async with store.transaction() as connection:
+        for offset, (order_id, event, by, deadline_ms) in enumerate(waiting):
+            record = event_record(order_id, event, by)
+            await connection.execute(
+                held_events.insert().values(
+                    workspace="default",
+                    partition=0,
+                    offset=offset,
+                    order_id=order_id,
+                    source_uid=by.uid,
+                    digest=record.receipt_digest,
+                    kind="foreign",
+                    deadline_ms=deadline_ms,
+                    received_ms=100 + offset,
+                    record=dump_record(record),
+                )
+            )
+    first, second = await readings.held("o1")
+    assert (first.source, first.role, first.event_type, first.reported_status) == ("k", "restaurant", "status", "READY")
+    assert (first.received_ms, first.until_ms) == (100, 900)
+    assert (second.source, second.event_type, second.reported_status, second.until_ms) == ("c", "fact", None, None)
+    assert await readings.held("o3") == []

@@ -44,7 +44,7 @@ async def _write_receipt(store: Store, **fields: Any) -> None:
         "from_status": "NEW",
         "to_status": "COOKING",
         "foreign": False,
-        "epoch": 0,
+        "revision": 0,
         "repeats": 0,
     }
     async with store.transaction() as connection:
@@ -118,8 +118,9 @@ async def test_a_reused_event_id_is_rejected_at_its_own_offset(store: Store, rea
     await _write_receipt(store)
     async with store.transaction() as connection:
         row = {"workspace": "default", "digest": DIGEST, "content_digest": "d", "partition": 0}
-        await connection.execute(reused_event_ids.insert().values(row | {"offset": 6, "last_offset": 8, "repeats": 1}))
-    for offset in (6, 8):
+        for offset in (5, 6, 8):
+            await connection.execute(reused_event_ids.insert().values(row | {"offset": offset, "repeat": offset > 5}))
+    for offset in (5, 6, 8):
         assert await _receipt(readings, offset) == ("final", "rejected", "event_id_reused", None, None)
     assert await _receipt(readings, 3) == ("final", "applied", None, "NEW", "COOKING")
 

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import select
 from standardwebhooks import Webhook
 
+from backbone.store.admin_tables import admin_acts, source_credentials, sources
 from backbone.store.engine import Store
 from backbone.store.secrets import SecretBox, hash_token
 from backbone.store.sources import NewSource, Source, SourceRepository
-from backbone.store.tables import admin_acts, source_credentials, sources
 from schemas.errors import ConfigurationError, ConflictingName, DefinitionInvalid, NotFound
 from schemas.records import DEFAULT_HOLD_MS, DEFAULT_SKEW_MS
 from schemas.statuses import Policy, Role
@@ -244,19 +244,62 @@ async def test_a_disabled_source_is_gone_from_the_hot_path(repository: SourceRep
     assert sorted(await _acts(store)) == [("source.add", "a", "anna"), ("source.disable", "a", "bob")]
 
 
+async def test_a_disabled_source_comes_back(repository: SourceRepository, store: Store) -> None:
+    """With its credentials, on record once; enabling a live one does nothing."""
+    made, _ = await repository.add(NewSource(name="a", role=Role.COURIER), actor="anna")
+    await repository.disable("a", actor="bob")
+    await repository.enable("a", actor="carl")
+    await repository.enable("a", actor="dora")
+    assert [(source.uid, source.secrets) for source in await repository.all()] == [(made.uid, made.secrets)]
+    assert ("source.enable", "a", "carl") in await _acts(store)
+    assert len(await _acts(store)) == 3
+
+
+async def test_refusals_of_a_name_that_is_no_sources(repository: SourceRepository) -> None:
+    """Not found; those of invented names are asked for by `?`."""
+    with pytest.raises(NotFound, match="'x'"):
+        await repository.refusals("x")
+    assert await repository.refusals("?") == []
+    assert await repository.refusals(None) == []
+
+
 async def test_unknown_names_are_not_found(repository: SourceRepository) -> None:
     """Rotating and disabling say which name."""
     with pytest.raises(NotFound, match="'x'"):
         await repository.rotate("x", grace_ms=0, secret=None, actor="a")
     with pytest.raises(NotFound, match="'x'"):
         await repository.disable("x", actor="a")
+    with pytest.raises(NotFound, match="'x'"):
+        await repository.enable("x", actor="a")
 
 
-async def test_a_key_ring_without_the_key_is_named(repository: SourceRepository, store: Store, clock: Clock) -> None:
-    """The message says which key id to add."""
+async def test_a_source_whose_key_is_missing_is_listed_without_secrets(
+    repository: SourceRepository, store: Store, clock: Clock
+) -> None:
+    """What is missing is named by its key id; the others open, and all of them can be disabled."""
     await repository.add(NewSource(name="a", role=Role.COURIER), actor="anna")
-    with pytest.raises(ConfigurationError, match="'test'"):
-        await SourceRepository(store, SecretBox.parse(OTHER_KEYS), now_ms=clock).all()
+    _, token = await repository.add(NewSource(name="b", role=Role.COURIER, auth="bearer"), actor="anna")
+    other = SourceRepository(store, SecretBox.parse(OTHER_KEYS), now_ms=clock)
+    made, _ = await other.add(NewSource(name="c", role=Role.COURIER), actor="anna")
+    a, b, c = await other.all()
+    assert (a.secrets, a.receipt_key, a.sealed) == ((), b"", ("key 'test' missing",))
+    assert (b.token_hashes, b.receipt_key, b.sealed) == ((hash_token(token),), b"", ("key 'test' missing",))
+    assert (c, c.sealed) == (made, ())
+    await other.disable("a", actor="bob")
+    assert [source.name for source in await other.all()] == ["b", "c"]
+    with pytest.raises(ConfigurationError, match="'test' missing"):
+        await other.rotate("b", grace_ms=0, actor="bob")
+    assert (await repository.all())[0].token_hashes == (hash_token(token),)
+
+
+async def test_a_key_that_does_not_fit_is_told_from_a_missing_one(
+    repository: SourceRepository, store: Store, clock: Clock
+) -> None:
+    """Another key has taken over the id."""
+    await repository.add(NewSource(name="a", role=Role.COURIER), actor="anna")
+    wrong = "test:" + base64.b64encode(b"x" * 32).decode()
+    (source,) = await SourceRepository(store, SecretBox.parse(wrong), now_ms=clock).all()
+    assert source.sealed == ("key 'test' does not fit",)
 
 
 async def test_workspaces_do_not_see_each_other(repository: SourceRepository, store: Store, clock: Clock) -> None:

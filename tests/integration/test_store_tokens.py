@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import select
 
+from backbone.store.admin_tables import admin_acts
 from backbone.store.engine import Store
 from backbone.store.secrets import SecretBox, hash_token
 from backbone.store.sources import NewSource, Refusal, SourceRepository
-from backbone.store.tables import admin_acts
 from backbone.store.tokens import TokenRepository
 from schemas.errors import ConflictingName, DefinitionInvalid, NotFound
 from schemas.statuses import Role

@@ -1,6 +1,7 @@
 """An event log in memory that keeps the port's promises, and can be told to be down or slow.
 
-It stands in where a test is about something else; the contract suite holds it against the real ones.
+It stands in where a test is about something else; the contract suite holds it against the same promises as the real
+ones.
 """
 
 from __future__ import annotations
@@ -8,112 +9,118 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+import structlog
+
 from backbone.eventlog.port import Bounds, LogRecord, NewRecord, OwnershipListener, Position
-from schemas.errors import LogGap, LogUnavailable, PartitionLost, TopicMisconfigured
+from backbone.eventlog.publishing import MAX_RECORD_BYTES, PUBLISH_WINDOW_BYTES, PublishWindow
+from schemas.errors import LogUnavailable, PartitionLost, TopicMisconfigured
 from schemas.topics import TopicSpec
+from tests.support.fake_topics import FakeTopics
+
+_log = structlog.get_logger("tests.fake_log")
 
 
 class FakeLog:
-    """`down` refuses everything; `stalled` lets appends wait for the publish limit, after which they are unknown."""
+    """`down` refuses everything; `stalled` lets appends wait for the publish limit, after which they are unknown.
 
-    def __init__(self, *, now_ms: Callable[[], int], publish_limit_s: float = 3.0) -> None:
+    Logs on the same `topics` see the same records; groups are each log's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        now_ms: Callable[[], int],
+        publish_limit_s: float = 3.0,
+        publish_window: int = 4096,
+        topics: FakeTopics | None = None,
+    ) -> None:
         self._now_ms = now_ms
         self._publish_limit_s = publish_limit_s
-        self._specs: dict[str, TopicSpec] = {}
-        self._records: dict[str, list[list[LogRecord]]] = {}
-        self._arrived = asyncio.Condition()
+        self._window = PublishWindow(records=publish_window, size=PUBLISH_WINDOW_BYTES, record_limit=MAX_RECORD_BYTES)
+        self.topics = topics if topics is not None else FakeTopics()
         self._groups: dict[tuple[str, str], list[FakeMember]] = {}
+        self._running = False
         self.down = False
         self.stalled = False
 
-    def _check_up(self) -> None:
-        if self.down:
-            raise LogUnavailable("the fake log is down")
+    @property
+    def unresolved(self) -> int:
+        """See the port."""
+        return self._window.records
 
-    def _topic(self, topic: str) -> list[list[LogRecord]]:
-        if topic not in self._records:
-            raise LogUnavailable(f"there is no topic {topic}")
-        return self._records[topic]
+    def check_up(self) -> None:
+        """Raises LogUnavailable unless it runs and is not down."""
+        if self.down or not self._running:
+            raise LogUnavailable("the fake log is down")
 
     async def start(self) -> None:
         """See the port."""
-        self._check_up()
+        if self.down:
+            raise LogUnavailable("the fake log is down")
+        self._running = True
 
     async def stop(self) -> None:
         """See the port."""
+        self._running = False
+        self.topics.wake()
+        for member in [member for members in self._groups.values() for member in members]:
+            await member.stop()
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         """See the port."""
-        self._check_up()
+        self.check_up()
         for spec in specs:
-            if self._specs.get(spec.name, spec) != spec:
-                raise TopicMisconfigured(f"topic {spec.name} exists with other settings")
-        for spec in specs:
-            self._specs[spec.name] = spec
-            self._records.setdefault(spec.name, [[] for _ in range(spec.partitions)])
+            self.topics.make(spec)
+        await self.check_topics(specs)
 
     async def check_topics(self, specs: Sequence[TopicSpec]) -> None:
         """See the port."""
-        self._check_up()
+        self.check_up()
         for spec in specs:
-            if self._specs.get(spec.name) != spec:
-                raise TopicMisconfigured(f"topic {spec.name} is missing or differs")
+            there = self.topics.specs.get(spec.name)
+            if there is None:
+                raise TopicMisconfigured(f"topic {spec.name} is missing")
+            if there.partitions != spec.partitions:
+                raise TopicMisconfigured(
+                    f"topic {spec.name} has {there.partitions} partitions instead of {spec.partitions}"
+                )
+            if there != spec:
+                raise TopicMisconfigured(f"topic {spec.name} has other settings")
 
     async def append(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
-        """See the port."""
-        if self.stalled:
-            await asyncio.sleep(self._publish_limit_s)
-            raise LogUnavailable("no acknowledgement in time")
-        self._check_up()
-        partitions = self._topic(topic)
-        positions = []
-        for new in records:
-            stored = partitions[new.partition]
-            log_ms = max(self._now_ms(), stored[-1].log_ms if stored else 0)
-            stored.append(LogRecord(new.partition, len(stored), log_ms, new.key, new.value, new.headers))
-            positions.append(Position(new.partition, len(stored) - 1, log_ms))
-        async with self._arrived:
-            self._arrived.notify_all()
-        return positions
+        """See the port; a call is atomic."""
+        if not self.stalled:
+            self.check_up()
+        if not records:
+            return []
+        sizes = self._window.take(records)
+        try:
+            if self.stalled:
+                await asyncio.sleep(self._publish_limit_s)
+                raise LogUnavailable("no acknowledgement in time")
+            await asyncio.sleep(0)  # others get their turn while a call is under way, as with a real log
+            return self.topics.append(topic, records, self._now_ms())
+        finally:
+            for size in sizes:
+                self._window.give_back(size)
 
     def records(self, topic: str) -> list[LogRecord]:
         """Everything in a topic, partition by partition."""
-        return [record for partition in self._records.get(topic, []) for record in partition]
+        return self.topics.all_records(topic)
 
     async def bounds(self, topic: str, partitions: Collection[int]) -> Mapping[int, Bounds]:
         """See the port."""
-        self._check_up()
-        stored = self._topic(topic)
-        return {partition: Bounds(0, len(stored[partition])) for partition in partitions}
-
-    async def read_from(
-        self, topic: str, wanted: Mapping[int, int], *, max_records: int, timeout: float
-    ) -> list[LogRecord]:
-        """Records from the wanted offsets on, waiting for the first."""
-        stored = self._topic(topic)
-        for partition, offset in wanted.items():
-            if not 0 <= offset <= len(stored[partition]):
-                raise LogGap(f"offset {offset} lies outside 0 to {len(stored[partition])} of partition {partition}")
-
-        def ready() -> bool:
-            return any(len(stored[partition]) > offset for partition, offset in wanted.items())
-
-        try:
-            async with asyncio.timeout(timeout), self._arrived:
-                await self._arrived.wait_for(ready)
-        except TimeoutError:
-            return []
-        self._check_up()
-        found = [record for partition, offset in wanted.items() for record in stored[partition][offset:]]
-        return found[:max_records]
+        self.check_up()
+        return {partition: self.topics.partition(topic, partition).bounds for partition in partitions}
 
     async def join(self, topic: str, group: str, listener: OwnershipListener) -> FakeMember:
         """See the port."""
-        self._check_up()
-        self._topic(topic)
+        self.check_up()
+        if topic not in self.topics.specs:
+            raise TopicMisconfigured(f"topic {topic} is missing")
         member = FakeMember(self, topic, group, listener)
         self._groups.setdefault((topic, group), []).append(member)
-        await self.rebalance(topic, group)
+        await self._rebalance(topic, group)
         return member
 
     async def leave(self, member: FakeMember) -> None:
@@ -122,12 +129,12 @@ class FakeLog:
         if member in members:
             members.remove(member)
             await member.give(frozenset())
-            await self.rebalance(member.topic, member.group)
+            await self._rebalance(member.topic, member.group)
 
-    async def rebalance(self, topic: str, group: str) -> None:
+    async def _rebalance(self, topic: str, group: str) -> None:
         """Shares the partitions evenly; what moves is lost before it is gained."""
         members = self._groups[topic, group]
-        count = len(self._topic(topic))
+        count = self.topics.specs[topic].partitions
         shares = [frozenset(range(index, count, len(members))) for index in range(len(members))]
         for member, share in zip(members, shares, strict=True):
             await member.give(member.owned & share)
@@ -136,7 +143,7 @@ class FakeLog:
 
     async def tail(self, topic: str, start: Mapping[int, int]) -> FakeTail:
         """See the port."""
-        self._check_up()
+        self.check_up()
         return FakeTail(self, topic, start)
 
 
@@ -154,19 +161,28 @@ class FakeMember:
         """Makes the member own exactly this share."""
         lost, gained = self.owned - share, share - self.owned
         self.owned = share
+        self._log.topics.wake()
         if lost:
-            await self._listener.lost(lost)
+            try:
+                await self._listener.lost(lost)
+            except Exception:  # noqa: BLE001 - as the real ones: whatever it is, it is logged
+                _log.exception("listener_failed_to_let_go", partitions=sorted(lost))
         if gained:
-            self._listener.gained(gained)
+            try:
+                self._listener.gained(gained)
+            except Exception:  # noqa: BLE001
+                _log.exception("listener_failed_to_take", partitions=sorted(gained))
 
     async def fetch(self, partition: int, offset: int, *, max_records: int, timeout: float) -> list[LogRecord]:
         """See the port."""
-        if partition not in self.owned:
-            raise PartitionLost(f"partition {partition} is not ours")
-        found = await self._log.read_from(self.topic, {partition: offset}, max_records=max_records, timeout=timeout)
-        if partition not in self.owned:
-            raise PartitionLost(f"partition {partition} is not ours any more")
-        return found
+
+        def check() -> None:
+            if partition not in self.owned:
+                raise PartitionLost(f"partition {partition} is not ours")
+            self._log.check_up()
+
+        wanted = {partition: offset}
+        return await self._log.topics.read(self.topic, wanted, max_records=max_records, timeout=timeout, check=check)
 
     async def stop(self) -> None:
         """See the port."""
@@ -180,13 +196,23 @@ class FakeTail:
         self._log = log
         self._topic = topic
         self._next = dict(start)
+        self._stopped = False
 
     async def read(self, *, max_records: int, timeout: float) -> list[LogRecord]:
         """See the port."""
-        found = await self._log.read_from(self._topic, self._next, max_records=max_records, timeout=timeout)
+        found = await self._log.topics.read(
+            self._topic, self._next, max_records=max_records, timeout=timeout, check=self._check
+        )
         for record in found:
             self._next[record.partition] = record.offset + 1
         return found
 
     async def stop(self) -> None:
         """See the port."""
+        self._stopped = True
+        self._log.topics.wake()
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise LogUnavailable("this reader is stopped")
+        self._log.check_up()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from backbone.eventlog.opening import open_event_log
+from backbone.eventlog.embedded import EmbeddedEventLog
+from backbone.eventlog.kafka_connection import KafkaLogConfig
+from backbone.eventlog.opening import embedded_config, kafka_config, open_event_log
 from backbone.eventlog.port import EventLog
 from backbone.settings import Settings
 from schemas.topics import OUTCOMES, RECEIVED, topic_specs
-from tests.support.stores import KEYS
+from tests.support.stores import KEYS, embedded_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,16 @@ def kafka_settings(bootstrap: str, **more: object) -> Settings:
             **more,
         }
     )
+
+
+def embedded_log(data_dir: Path, **changes: Any) -> EmbeddedEventLog:
+    """The embedded log as the settings' defaults have it, but for `changes`; not started."""
+    return EmbeddedEventLog(replace(embedded_config(embedded_settings(data_dir)), **changes))
+
+
+def kafka_limits(bootstrap: str, **changes: Any) -> KafkaLogConfig:
+    """The Kafka log's configuration as the settings' defaults have it, but for `changes`."""
+    return replace(kafka_config(kafka_settings(bootstrap), bootstrap), **changes)
 
 
 async def started_log(settings: Settings, *, prefix: str = "", partitions: int = 3) -> LogUnderTest:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from backbone.eventlog.port import LogRecord
-from consumers.fold import fold, read_event
+from consumers.fold import fold
 from consumers.ledger import Ledger
+from consumers.logged_event import read_event
 
 
 def apply_all(records: Iterable[LogRecord], *, partition: int = 0) -> Ledger:

@@ -103,6 +103,10 @@ class Oracle:
         else:
             fate.repeats += 1
 
+    def announces(self, event: Logged) -> bool:
+        """Whether it tells of a new order."""
+        return isinstance(event.record.event, OrderPlaced) or event.reports == "NEW"
+
     def curable(self, fate: Fate) -> bool:
         """Whether the last attempt ended so that the same event may be tried again."""
         if fate.state != "final" or fate.verdict != "rejected":
@@ -116,13 +120,12 @@ class Oracle:
         """Rows 2 to 9 for an event that is new or tried again."""
         if not self.story(event).is_foreign_to(event):
             self.own_order(event)
-        elif not self.story(event).known and (isinstance(event.record.event, OrderPlaced) or event.reports == "NEW"):
-            if event.role in MAY_ANNOUNCE:
-                told = event.record.event
-                fulfilment = told.fulfilment if isinstance(told, OrderPlaced) else None
-                self.accept(Chapter(event, "applied", None, "NEW", self.offered_parties(event), fulfilment))
-            else:
-                self.refuse(event, "role_not_permitted")
+        elif self.announces(event) and event.role not in MAY_ANNOUNCE:
+            self.refuse(event, "role_not_permitted")
+        elif self.announces(event) and not self.story(event).known:
+            told = event.record.event
+            fulfilment = told.fulfilment if isinstance(told, OrderPlaced) else None
+            self.accept(Chapter(event, "applied", None, "NEW", self.offered_parties(event), fulfilment))
         else:
             length = 0 if event.role == "operator" else event.record.source.hold_ms
             uid = event.record.source.uid

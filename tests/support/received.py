@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from backbone.eventlog.partitioner import partition_of
 from backbone.eventlog.port import LogRecord, NewRecord
-from schemas.cloudevents import RECEIVED_TYPE, TICK_TYPE, cloudevent_headers
+from backbone.eventlog.received import tick_to_log, to_log
 from schemas.events import AnyEvent, OrderPlaced, StatusEvent
-from schemas.identifiers import DEFAULT_WORKSPACE, receipt_digest, record_key
-from schemas.records import ApplicableRecord, EventRecord, OperatorRecord, SourceStamp, TickRecord, dump_record
+from schemas.identifiers import DEFAULT_WORKSPACE, receipt_digest
+from schemas.records import ApplicableRecord, EventRecord, OperatorRecord, SourceStamp, TickRecord
 from schemas.statuses import OrderStatus, Role
 from schemas.times import TimeMark
 
@@ -79,14 +79,6 @@ def new_record(
 ) -> NewRecord:
     """The record ready to append, in the partition of its order (ticks need `partition`)."""
     if isinstance(record, TickRecord):
-        headers = cloudevent_headers(event_id=record.event_id, event_type=TICK_TYPE, source="/consumers", subject=None)
-        return NewRecord(partition or 0, None, dump_record(record), headers)
-    key = record_key(record.workspace, record.order_id)
-    headers = cloudevent_headers(
-        event_id=record.event_id,
-        event_type=RECEIVED_TYPE,
-        source=f"/sources/{record.source.name}",
-        subject=record.order_id,
-    )
-    where = partition_of(key, partitions) if partition is None else partition
-    return NewRecord(where, key, dump_record(record), headers)
+        return tick_to_log(record, partition or 0)
+    new = to_log(record, partitions)
+    return new if partition is None else replace(new, partition=partition)

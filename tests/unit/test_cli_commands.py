@@ -1,16 +1,20 @@
 """Commands run in this process on a fresh embedded data directory: arguments, JSON shapes, exit codes."""
 
+import base64
 import io
 import json
 import logging
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
+from schemas.refusals import Why
 from service.cli import main
 from service.cli.schema_files import schema_documents
 
@@ -71,6 +75,7 @@ def test_no_command_or_a_wrong_one_is_wrong_usage(run: Run) -> None:
     assert run("source", "add", "x", "--role", "courier", "--hold", "24")[0] == 2
     assert run("source", "add", "x", "--role", "courier", "--dialect", "morse")[0] == 2
     assert run("order", "show", " ")[0] == 2
+    assert run("order", "move", "x", "READY", "--reason", "\udcff")[0] == 2
 
 
 def test_source_add_prints_exactly_the_promised_document(run: Run, tmp_path: Path) -> None:
@@ -120,6 +125,19 @@ def test_a_partners_secret_comes_by_file_or_standard_input(
     assert document(run(*command, "-", "two"))["secret"] == issued
 
 
+def test_a_partners_raw_secret_is_the_key_itself(run: Run, tmp_path: Path) -> None:
+    """Its UTF-8 bytes, for a new source and at a rotation; without the option such a text is wrong usage."""
+    file = tmp_path / "issued"
+    file.write_text("acme-shared-sécret!\n")
+    encoded = "whsec_" + base64.b64encode("acme-shared-sécret!".encode()).decode()
+    options = ("--json", "--secret-file", str(file))
+    assert run("source", "add", "acme", "--role", "courier", *options)[0] == 2
+    raw = (*options, "--secret-encoding", "raw")
+    assert document(run("source", "add", "acme", "--role", "courier", *raw))["secret"] == encoded
+    assert document(run("source", "rotate", "acme", *raw))["secret"] == encoded
+    assert run("source", "rotate", "acme", *options, "--secret-encoding", "hex")[0] == 2
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"a" * 5000])
 def test_a_secret_file_that_holds_none_is_wrong_usage(run: Run, tmp_path: Path, content: bytes) -> None:
     """Exit 2, and what was in it is not repeated."""
@@ -139,8 +157,8 @@ def test_the_same_name_twice_is_a_conflict(run: Run) -> None:
         assert err.endswith("[conflicting_name]\n")
 
 
-def test_rotate_and_disable(run: Run) -> None:
-    """A rotation gives a new secret, a disabled source leaves the list."""
+def test_rotate_disable_and_enable(run: Run) -> None:
+    """A rotation gives a new secret, a disabled source leaves the list and comes back with its credentials."""
     before = document(run("source", "add", "x", "--role", "courier", "--json"))
     after = document(run("source", "rotate", "x", "--grace", "1h", "--json"))
     assert after["uid"] == before["uid"]
@@ -148,7 +166,15 @@ def test_rotate_and_disable(run: Run) -> None:
     assert document(run("source", "list", "--json"))["sources"][0]["credentials"] == 2
     assert document(run("source", "disable", "x", "--json")) == {"name": "x", "disabled": True}
     assert document(run("source", "list", "--json")) == {"sources": []}
+    assert run("source", "list")[1] == "no live source; 1 disabled: --all shows them\n"
+    code, _, err = run("source", "rotate", "x")
+    assert code == 5
+    assert "mealtrail source enable x" in err
     assert document(run("source", "list", "--all", "--json"))["sources"][0]["disabled_at"] is not None
+    for _ in range(2):
+        assert document(run("source", "enable", "x", "--json")) == {"name": "x", "disabled": False}
+    [again] = document(run("source", "list", "--json"))["sources"]
+    assert (again["disabled_at"], again["credentials"]) == (None, 2)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +182,8 @@ def test_rotate_and_disable(run: Run) -> None:
     [
         ("source", "rotate", "nobody"),
         ("source", "disable", "nobody"),
+        ("source", "enable", "nobody"),
+        ("source", "refusals", "nobody"),
         ("token", "revoke", "nobody"),
         ("order", "show", "nothing"),
         ("order", "move", "nothing", "READY", "--reason", "x"),
@@ -212,7 +240,18 @@ def test_the_number_of_partitions_is_remembered(run: Run, monkeypatch: pytest.Mo
 def test_an_empty_trail_verifies(run: Run) -> None:
     """The promised document, exit 0."""
     run("migrate")
-    assert document(run("audit", "verify", "--json")) == {"rows": 0, "partitions": 0, "ok": True, "first_bad": None}
+    report = document(run("audit", "verify", "--json"))
+    assert report == {"rows": 0, "partitions": 0, "ok": True, "first_bad": None, "heads": {}}
+
+
+def test_a_missing_table_is_a_negative_answer(run: Run, tmp_path: Path) -> None:
+    """The verification names it; it is no fault of ours."""
+    run("migrate")
+    with closing(sqlite3.connect(tmp_path / "var" / "store.db")) as store, store:
+        store.execute("DROP TABLE offsets")
+    code, out, _ = run("audit", "verify")
+    assert code == 1
+    assert "the table offsets is missing" in out
 
 
 def test_wrong_settings_are_all_named_and_never_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,6 +320,73 @@ def test_send_to_nobody_is_exit_4(run: Run) -> None:
     )
     assert (code, out) == (4, "")
     assert "127.0.0.1:1" in err
+
+
+@pytest.mark.parametrize("command", [("send",), ("order", "move")])
+def test_statuses_are_in_upper_case(run: Run, command: tuple[str, ...]) -> None:
+    """In help, in errors, as everywhere else; typed in any case."""
+    named = ("--source", "x", "--token", "t") if command == ("send",) else ("--reason", "x")
+    helped, refused = run(*command, "--help"), run(*command, "o1", "cooked", *named)
+    assert (helped[0], refused[0]) == (0, 2)
+    for words in (helped[1], refused[2]):
+        assert "STATUS" in words
+        assert "ACCEPTED_BY_RESTAURANT" in words
+        assert "accepted_by_restaurant" not in words
+
+
+def test_the_full_address_is_shown_with_a_new_source(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the partner is given; a port that is not known yet is not made up."""
+    monkeypatch.delenv("MEALTRAIL_PUBLIC_URL", raising=False)
+    monkeypatch.delenv("MEALTRAIL_PORT", raising=False)
+    add = ("source", "add", "--role", "courier")
+    assert "posts   http://127.0.0.1:8080/v1/webhooks/one\n" in run(*add, "one")[1]
+    monkeypatch.setenv("MEALTRAIL_PORT", "0")
+    assert "posts   /v1/webhooks/two\n" in run(*add, "two")[1]
+    monkeypatch.setenv("MEALTRAIL_PUBLIC_URL", "https://meals.example/")
+    assert "posts   https://meals.example/v1/webhooks/three\n" in run(*add, "three")[1]
+
+
+def test_a_token_reads_unless_said_otherwise(run: Run) -> None:
+    """The default scope."""
+    assert run("token", "add", "board")[0] == 0
+    assert document(run("token", "list", "--json"))["tokens"][0]["scope"] == "read"
+
+
+def test_refusals_are_never_cut(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest reason stays whole on a narrow terminal, and nothing is folded in a pipe."""
+    name = "a-partner-with-a-long-name"
+    run("source", "add", name, "--role", "courier")
+    with closing(sqlite3.connect(tmp_path / "var" / "store.db")) as store, store:
+        store.execute(
+            "INSERT INTO refusals (workspace, source, reason, count, first_at, last_at, last_remote)"
+            " VALUES ('default', ?, ?, 3, 1763760000000, 1763763600000, '2001:db8::1234')",
+            (name, Why.OLD_TIMESTAMP.value),
+        )
+    monkeypatch.setenv("COLUMNS", "80")
+    assert Why.OLD_TIMESTAMP.value in run("source", "refusals", name)[1]
+    monkeypatch.delenv("COLUMNS")
+    lines = run("source", "refusals")[1].splitlines()
+    assert len(lines) == 2
+    assert lines[1].split() == [
+        *(name, Why.OLD_TIMESTAMP.value, "3", "11-21", "21:20", "11-21", "22:20", "2001:db8::1234"),
+    ]
+
+
+def test_a_command_logs_nothing_about_an_outage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line with its code on standard error; DEBUG shows the rest."""
+    for name, value in {
+        "MEALTRAIL_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "MEALTRAIL_DATABASE_URL": "postgresql+asyncpg://app@127.0.0.1:1/meals",
+        "MEALTRAIL_SECRET_KEYS": "k1:" + base64.b64encode(bytes(32)).decode(),
+    }.items():
+        monkeypatch.setenv(name, value)
+    code, out, err = run("order", "show", "x")
+    assert (code, out) == (4, "")
+    assert err.endswith("[store_unavailable]\n")
+    assert err.count("\n") == 1
+    logging.getLogger("aiokafka").error("noise")
+    structlog.get_logger("mealtrail.x").warning("noise")
+    assert "noise" not in run("order", "show", "x")[2]
 
 
 def test_ctrl_c_ends_quietly_with_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Masking, tables and the timeline."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -61,17 +62,34 @@ def _item(**fields: object) -> dict[str, object]:
     return usual | fields
 
 
-def _shown(*items: dict[str, object]) -> str:
-    order = {
+def _held(**fields: object) -> dict[str, object]:
+    usual: dict[str, object] = {
+        "event_id": "e1",
+        "source": "riders",
+        "role": "courier",
+        "event_type": "status",
+        "reported_status": "DELIVERED",
+        "received_at": "2026-11-21T21:26:02.305Z",
+        "held_until": "2026-11-22T21:26:02.305Z",
+    }
+    return usual | fields
+
+
+def _shown(*items: dict[str, object], held: tuple[dict[str, object], ...] = (), announced: bool = True) -> str:
+    order: dict[str, object] = {
         "order_id": "A-1",
         "status": "READY",
         "updated_at": "2026-11-21T21:26:02.305Z",
         "restaurant": "R1",
         "courier": None,
         "external_ids": ["X9"],
+        "items": items,
+        "held": held,
     }
+    if not announced:
+        order = {"order_id": "A-1", "status": None, "items": [], "held": held}
     stream = io.StringIO()
-    print_timeline(Console(file=stream, width=80, markup=False), order, items)
+    print_timeline(Console(file=stream, width=80, markup=False), order)
     return stream.getvalue()
 
 
@@ -89,6 +107,30 @@ def test_the_timeline_tells_times_verdicts_sources_and_inferred_steps() -> None:
     assert "happened 2026-11-21 20:48:02.192 (naive)" in text
     assert "also known as X9" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_an_event_that_was_held_says_until_when() -> None:
+    """It was received before what is shown above it; the day is told where it is another."""
+    text = _shown(
+        _item(decided_at="2026-11-21T21:30:00.001Z"),
+        _item(decided_at="2026-11-22T00:30:00.001Z"),
+        _item(decided_at="2026-11-21T21:26:02.305Z"),
+    )
+    assert text.count("held until") == 2
+    assert "held until 21:30:00.001" in text
+    assert "held until 2026-11-22 00:30:00.001" in text
+
+
+def test_events_that_wait_are_shown_to_the_operator() -> None:
+    """For an order that is not announced, and for one that names no party of the source."""
+    text = _shown(held=(_held(), _held(reported_status=None, event_type="fact", held_until=None)), announced=False)
+    assert "Order A-1  not announced yet; 2 events wait for it" in text
+    assert re.search(r"21:26:02.305 +2026-11-22 21:26:02.305 +DELIVERED +riders", text)
+    assert re.search(r"without end +fact", text)
+    announced = _shown(_item(), held=(_held(source="\x1b[2Jx"),))
+    assert "1 event held: the order names no party of the source" in announced
+    assert "\x1b" not in announced
+    assert "held" not in _shown(_item())
 
 
 def test_escape_sequences_in_comments_are_shown_as_text() -> None:

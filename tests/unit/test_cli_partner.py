@@ -57,17 +57,21 @@ def test_a_credential_does_not_show_itself() -> None:
     ("receipt", "words"),
     [
         ({"state": "pending"}, "pending: no verdict yet"),
-        ({"state": "held", "verdict": None}, "held: no verdict yet"),
+        ({"state": "held", "verdict": None}, "held: A-1 is not announced, or names no party of kitchen"),
         (
             {"state": "final", "verdict": "applied", "reason": None, "from_status": "NEW", "to_status": "READY"},
             "applied  NEW -> READY",
         ),
         (
             {"state": "final", "verdict": "rejected", "reason": "order_closed", "from_status": "X", "to_status": "X"},
-            "rejected: order_closed  X",
+            "rejected: order_closed, stays X",
+        ),
+        (
+            {"state": "final", "verdict": "repeated", "reason": None, "from_status": "X", "to_status": "X"},
+            "repeated  X",
         ),
     ],
 )
 def test_receipts_in_words(receipt: dict[str, object], words: str) -> None:
     """One line a receipt."""
-    assert describe_receipt(receipt) == words
+    assert describe_receipt(receipt, order_id="A-1", source="kitchen") == words

@@ -9,7 +9,7 @@ import pytest
 from backbone.store.refusals import Refusal
 from backbone.store.sources import Source
 from backbone.store.tokens import AccessToken
-from schemas.errors import StoreUnavailable
+from schemas.errors import SchemaOutdated, StoreUnavailable
 from service.credentials import MISS_EVERY_S, AccessTokenCache, SourceCache
 from service.ingress.refusals import MOST_ROWS, UNKNOWN_SOURCE, RefusalRecorder, Why
 from tests.unit.test_native_dialect import source
@@ -23,6 +23,7 @@ class Repository:
         self.tokens: list[AccessToken] = []
         self.reads = 0
         self.away = False
+        self.failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -32,6 +33,8 @@ class Repository:
         await self.gate.wait()
         if self.away:
             raise StoreUnavailable("away")
+        if self.failure is not None:
+            raise self.failure
 
 
 class Sources(Repository):
@@ -93,6 +96,19 @@ async def test_last_load_goes_on_serving_while_the_store_is_away() -> None:
     await cache.refresh()
     assert cache.by_name("s1") is not None
     assert await cache.probe()
+
+
+async def test_a_load_that_fails_for_another_reason_does_not_blame_the_store() -> None:
+    """The remark has the code of what is wrong, and goes away with it."""
+    repository = Sources()
+    cache = SourceCache(repository, Time())
+    await cache.refresh()
+    repository.failure = SchemaOutdated("run migrate")
+    await cache.refresh()
+    assert await cache.probe() == "degraded: not refreshed, schema_outdated"
+    repository.failure = None
+    await cache.refresh()
+    assert await cache.probe() is None
 
 
 async def test_misses_share_one_load_at_most_every_quarter_second() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.metrics import MetricWrapperBase
 
 from backbone.metrics import Metrics
 from backbone.settings import Settings
@@ -21,6 +22,7 @@ from schemas.canonical import GENESIS
 from schemas.outcomes import Outcome, TrailRow, hash_row, outcome_document
 from schemas.verdicts import Reason, Verdict
 from service.cli.demo_script import DemoScript
+from service.cli.schema_files import schema_documents
 from service.queries import rendering
 from tests.support.chains import trail_row
 from tests.support.documents import OUTCOMES, README, ROOT, run_code
@@ -141,6 +143,26 @@ def test_named_metrics_exist() -> None:
     for document in DOCUMENTS:
         named = set(re.findall(r"`(mealtrail_[a-z_]+)", document.read_text("utf-8")))
         assert named <= declared, f"{name_of(document)}: {sorted(named - declared)}"
+
+
+def test_declared_metrics_are_used() -> None:
+    """No metric stands at zero for ever: each is set or counted somewhere."""
+    declaring = ROOT / "backbone/metrics.py"
+    code = "\n".join(
+        path.read_text("utf-8")
+        for package in ("backbone", "consumers", "service")
+        for path in (ROOT / package).rglob("*.py")
+        if path != declaring
+    )
+    declared = [name for name, value in vars(Metrics()).items() if isinstance(value, MetricWrapperBase)]
+    assert len(declared) > 10
+    assert not [name for name in declared if not re.search(rf"metrics\.{name}\b", code)]
+
+
+def test_the_published_schemas_are_what_the_code_has() -> None:
+    """docs/schemas/ holds what `mealtrail schemas export docs/schemas` writes: no schema changes unseen."""
+    there = {path.name: path.read_bytes() for path in (ROOT / "docs/schemas").iterdir()}
+    assert there == schema_documents(), "run `mealtrail schemas export docs/schemas` and review the difference"
 
 
 def test_outcome_fields_are_documented() -> None:

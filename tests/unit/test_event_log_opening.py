@@ -12,10 +12,11 @@ from pydantic import SecretStr
 
 from backbone.eventlog.embedded import EmbeddedEventLog
 from backbone.eventlog.kafka import KafkaEventLog
-from backbone.eventlog.kafka_connection import KafkaLogConfig, client_options
+from backbone.eventlog.kafka_connection import client_options
 from backbone.eventlog.opening import open_event_log, replication_of
 from backbone.settings import Settings
 from schemas.errors import SettingsInvalid
+from tests.support.logs import kafka_limits
 
 
 def settings(**given: object) -> Settings:
@@ -52,8 +53,8 @@ async def test_with_kafka_its_log_is_opened_with_the_limits_of_the_settings() ->
 
 def test_sasl_is_passed_on_and_the_password_does_not_show() -> None:
     """Mechanism, name and password reach the client; the configuration's text keeps the password to itself."""
-    config = KafkaLogConfig(
-        bootstrap_servers="b:1",
+    config = kafka_limits(
+        "b:1",
         security_protocol="SASL_PLAINTEXT",
         sasl_mechanism="SCRAM-SHA-512",
         sasl_username="meal",
@@ -83,8 +84,8 @@ def test_tls_uses_the_given_files(tmp_path: Path) -> None:
     key_file.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    config = KafkaLogConfig(
-        bootstrap_servers="b:1",
+    config = kafka_limits(
+        "b:1",
         security_protocol="SSL",
         ssl_cafile=cert_file,
         ssl_certfile=cert_file,
@@ -98,9 +99,7 @@ def test_tls_uses_the_given_files(tmp_path: Path) -> None:
 
 async def test_unusable_tls_files_are_a_setting_error(tmp_path: Path) -> None:
     """The settings are named, at start, before anything is connected."""
-    log = KafkaEventLog(
-        KafkaLogConfig(bootstrap_servers="b:1", security_protocol="SSL", ssl_cafile=tmp_path / "missing.pem")
-    )
+    log = KafkaEventLog(kafka_limits("b:1", security_protocol="SSL", ssl_cafile=tmp_path / "missing.pem"))
     with pytest.raises(SettingsInvalid, match="MEALTRAIL_KAFKA_SSL_CAFILE"):
         await log.start()
     await log.stop()

@@ -13,7 +13,7 @@ from transitions import MachineError
 
 from consumers.lifecycle import TABLE, Attempt, OrderState, Situation, decide
 from consumers.lifecycle.machine import MACHINE, correct, mermaid, walk
-from consumers.lifecycle.state import Passer, Undone
+from consumers.lifecycle.state import PassedBy, Undone
 from schemas.errors import RecordUnknown
 from schemas.events import AnyEvent, FactEvent, OrderAmended, OrderPlaced
 from schemas.records import ApplicableRecord, SourceStamp
@@ -94,7 +94,7 @@ RELATIONS = ("unknown", "foreign", "named", "former")
 def _attempt(verdict: Verdict | None, reason: Reason | None = None, **fields: Any) -> Attempt:
     """The last attempt; the present event's content is "c", and its order has changed three times so far."""
     state = ReceiptState.HELD if verdict is None else ReceiptState.FINAL
-    whole = {"content_digest": "c", "epoch": 3, "first_offset": 1, **fields}
+    whole = {"content_digest": "c", "revision": 3, "first_offset": 1, **fields}
     return Attempt(state=state, verdict=verdict, reason=reason, **whole)
 
 
@@ -105,10 +105,10 @@ ATTEMPTS: dict[str, Attempt | None] = {
     "other content": _attempt(Verdict.APPLIED, content_digest="x"),
     "other content again": _attempt(Verdict.APPLIED, content_digest="x", reused=frozenset({"c"})),
     "waiting": _attempt(None),
-    "accepted": _attempt(Verdict.LATE, epoch=2),
+    "accepted": _attempt(Verdict.LATE, revision=2),
     **{f"curable: {reason}": _attempt(Verdict.REJECTED, reason) for reason in CURABLE},
     **{f"unchanged since: {reason}": _attempt(Verdict.REJECTED, reason) for reason in CURED_BY_A_CHANGE},
-    **{f"changed since: {reason}": _attempt(Verdict.REJECTED, reason, epoch=2) for reason in CURED_BY_A_CHANGE},
+    **{f"changed since: {reason}": _attempt(Verdict.REJECTED, reason, revision=2) for reason in CURED_BY_A_CHANGE},
 }
 
 
@@ -183,7 +183,7 @@ def _order(case: Case, *, reported: bool = False, undone: bool = False) -> Order
     if case.relation == "unknown":
         return None
     now = OrderStatus(case.stands_at)
-    passer = Passer(50, START_MS, "uid-someone-else", None)
+    passer = PassedBy(50, START_MS, "uid-someone-else", None)
     behind = STATUSES[: STATUSES.index(case.stands_at)] if now is not OrderStatus.CANCELLED else CHAIN[:3]
     mine = PARTY.get(case.role, "")
     return OrderState(
@@ -193,7 +193,7 @@ def _order(case: Case, *, reported: bool = False, undone: bool = False) -> Order
         fulfilment=case.fulfilment,
         parties={case.role: mine if case.relation == "named" else "somebody"} if mine else {},
         former={case.role: (mine,)} if case.relation == "former" else {},
-        epoch=3,
+        revision=3,
         passers={OrderStatus(name): passer for name in behind},
         cancellation=passer if now is OrderStatus.CANCELLED else None,
         status_before_cancellation=OrderStatus.READY if now is OrderStatus.CANCELLED else None,
@@ -284,7 +284,7 @@ def test_each_row_says_all_that_the_table_lets_it_say_and_nothing_else() -> None
             for claim, first_offset, may_wait in product(claims, (40, 60), (True, False)):
                 event = status(case.event, occurred_us=claim) if case.event in STATUSES else EVENTS[case.event]
                 decision = decide(_situation(case, order, event=event, first_offset=first_offset, may_wait=may_wait))
-                verdict = "held" if decision.held else str(decision.verdict)
+                verdict = "held" if decision.verdict is None else str(decision.verdict)
                 seen[decision.row].add((verdict, decision.reason and str(decision.reason)))
     assert seen == OUTCOMES
 

@@ -71,8 +71,8 @@ def _create_orders() -> None:
         _text("courier", null=True),
         _text("marketplace", null=True),
         _text("former"),
-        _integer("epoch"),
-        _text("memory"),
+        _integer("revision"),
+        _text("decision_state"),
         _bigint("announced_ms"),
         _bigint("placed_us", null=True),
         _bigint("step_received_ms"),
@@ -147,6 +147,7 @@ def _create_trail() -> None:
         _bigint("offset"),
         _text("payload_digest"),
         sa.PrimaryKeyConstraint("partition", "seq", name="pk_trail"),
+        sa.CheckConstraint("partition >= 0 AND seq >= 1", name="ck_trail_numbers"),
     )
     op.create_index("ix_trail_workspace_order_id", "trail", ["workspace", "order_id", "seq"])
     op.create_table(
@@ -184,7 +185,7 @@ def _create_receipts() -> None:
         _text("from_status", null=True),
         _text("to_status", null=True),
         _boolean("foreign"),
-        _integer("epoch"),
+        _integer("revision"),
         _integer("repeats"),
         _bigint("decided_ms", null=True),
         sa.PrimaryKeyConstraint("workspace", "digest", name="pk_receipts"),
@@ -193,12 +194,11 @@ def _create_receipts() -> None:
         "reused_event_ids",
         _text("workspace"),
         _text("digest"),
-        _text("content_digest"),
-        _integer("partition"),
         _bigint("offset"),
-        _bigint("last_offset"),
-        _integer("repeats"),
-        sa.PrimaryKeyConstraint("workspace", "digest", "content_digest", name="pk_reused_event_ids"),
+        _integer("partition"),
+        _text("content_digest"),
+        _boolean("repeat"),
+        sa.PrimaryKeyConstraint("workspace", "digest", "offset", name="pk_reused_event_ids"),
     )
     op.create_table(
         "held_events",
@@ -215,6 +215,7 @@ def _create_receipts() -> None:
         sa.PrimaryKeyConstraint("workspace", "partition", "offset", name="pk_held_events"),
     )
     op.create_index("ix_held_events_partition_deadline_ms", "held_events", ["partition", "deadline_ms"])
+    op.create_index("ix_held_events_partition_source_uid", "held_events", ["partition", "source_uid"])
     op.create_index("ix_held_events_workspace_order_id", "held_events", ["workspace", "order_id"])
     op.create_table(
         "dead_letters",
