@@ -42,6 +42,9 @@ class Metrics:
         self.rate_limited = self._counter("rate_limited", "Requests over a source's rate", "source")
         # Readers that wait for changes now.
         self.waiting_readers = self._gauge("waiting_readers", "Long polls that wait")
+        # Requests that wait for a verdict now, and how such waits ended (verdict, timeout).
+        self.waiting_for_verdicts = self._gauge("waiting_for_verdicts", "Requests that wait for a verdict")
+        self.verdict_waits = self._counter("verdict_waits", "Waits for a verdict", "result")
         # Age of the newest successful load of sources.
         self.sources_loaded_age = self._gauge("sources_age_seconds", "Time since sources were last loaded")
 

@@ -15,6 +15,7 @@ from schemas.errors import SettingsInvalid
 from schemas.topics import DEFAULT_PARTITIONS
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+PathPrefix = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)]
 
 
 class Settings(BaseSettings):
@@ -30,6 +31,13 @@ class Settings(BaseSettings):
     public_url: str | None = Field(None, description="How callers reach us; Location headers start with it.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated."
+    )
+
+    order_status_prefix: PathPrefix = Field("", description="Path before the order-status API, such as /eats.")
+    vendor_prefix: PathPrefix = Field("", description="Path before the vendor API.")
+    storeharmony_prefix: PathPrefix = Field("", description="Path before the StoreHarmony API.")
+    verdict_wait_ms: Annotated[int, Field(ge=0, le=30_000)] = Field(
+        2000, description="How long a facade's call waits for the verdict before it is answered 202."
     )
 
     kafka_bootstrap_servers: str | None = Field(None, description="host:port[,host:port…] of Apache Kafka.")

@@ -26,8 +26,8 @@ from schemas.outcomes import TrailRow, outcome_document
 from schemas.times import rfc3339_millis
 
 _log = structlog.get_logger("mealtrail.relay")
-BATCH_ROWS = 500
-TURNS = 2
+BATCH_ROWS = 1500
+TURNS = 1
 """Relays of one worker that may have a batch at the log at once. All of them together would fill the log's window of
 unresolved records, which ticks (and, in one process, webhooks) need too."""
 

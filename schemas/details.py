@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from schemas.identifiers import normalise_id
 
 _PLAIN_DECIMAL = r"-?[0-9]{1,15}(\.[0-9]{1,6})?"
 MAX_FREE_FORM_BYTES = 16 * 1024
-"""What one member of free form may come to as JSON."""
+"""What one member of free form may come to as JSON, as it is sent; amendments may merge several into more."""
+STORED: Mapping[str, bool] = MappingProxyType({"stored": True})
+"""The validation context for details out of the store, which are not measured again."""
 
 
 def _plain_decimal(value: object) -> object:
@@ -37,7 +41,9 @@ def _plain_decimal(value: object) -> object:
     return text
 
 
-def _not_too_large(value: dict[str, Any]) -> dict[str, Any]:
+def _not_too_large(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    if info.context is STORED:
+        return value
     try:
         size = len(orjson.dumps(value))
     except orjson.JSONEncodeError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import struct
 import unicodedata
@@ -51,7 +50,7 @@ def receipt_digest(receipt_key: bytes, order_id: str, event_id: str) -> str:
     It is the deduplication key and the unguessable part of a receipt id: same source, order and event id, same digest.
     """
     message = len(order_id.encode()).to_bytes(2, "big") + order_id.encode() + event_id.encode()
-    return hmac.new(receipt_key, message, hashlib.sha256).digest()[:16].hex()
+    return hmac.digest(receipt_key, message, "sha256")[:16].hex()
 
 
 @dataclass(frozen=True, slots=True)

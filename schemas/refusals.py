@@ -22,6 +22,9 @@ class Why(StrEnum):
     MISSING_TOKEN = "missing_token"  # noqa: S105 - a reason, no secret
     BAD_TOKEN = "bad_token"  # noqa: S105 - a reason, no secret
 
+    ROLE_NOT_SERVED = "role_not_served"
+    """The credential is right, and the API does not serve its role."""
+
     KEY_MISSING = "key_missing"
     """Answered 503: secrets of the source do not open with the ring's keys. Nothing is wrong with the request."""
     RATE_LIMITED = "rate_limited"

@@ -8,6 +8,7 @@ failure is the same 401.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -23,6 +24,9 @@ from service.dialects.bearer import bearer_token
 from service.ingress.rate_limit import RateLimiter
 from service.ingress.refusals import UNKNOWN_SOURCE, RefusalRecorder, Why
 from service.request_notes import notes_of
+
+Issued = Callable[[str], Source | None]
+"""Finds the source behind a token that one of our own APIs has issued; None for every other text."""
 
 _SEES_ALL_ROLES = frozenset({Role.PLATFORM, Role.OPERATOR})
 
@@ -58,17 +62,19 @@ class Access:
         self._limiter = limiter
         self._refusals = refusals
 
-    async def caller(self, request: web.Request) -> Caller:
-        """The caller of this request. Raises NotAuthenticated, always with the same public text."""
+    async def caller(self, request: web.Request, issued: Issued | None = None) -> Caller:
+        """The caller of this request, by a kept token or one that `issued` knows.
+
+        Raises NotAuthenticated, always with the same public text.
+        """
         token = bearer_token(request.headers)
         notes = notes_of(request)
-        token_hash = hash_token(token or "")
-        caller = self._find(token_hash)
+        caller = self._find(token, issued)
         if caller is None:
             await asyncio.gather(self._sources.refresh_after_miss(), self._tokens.refresh_after_miss())
             self._sources.check_loaded()
             self._tokens.check_loaded()
-            caller = self._find(token_hash)
+            caller = self._find(token, issued)
         if caller is None:
             why = Why.MISSING_TOKEN if token is None else Why.BAD_TOKEN
             self._refusals.record(UNKNOWN_SOURCE, why, notes.remote)
@@ -77,27 +83,30 @@ class Access:
             notes.source = caller.source.name
         return caller
 
-    def _find(self, token_hash: str) -> Caller | None:
+    def _find(self, token: str | None, issued: Issued | None) -> Caller | None:
+        token_hash = hash_token(token or "")
         source = self._sources.by_token(token_hash)
+        if source is None and issued is not None and token is not None:
+            source = issued(token)
         if source is not None:
             return Caller(source, None)
-        token = self._tokens.by_hash(token_hash)
-        return None if token is None else Caller(None, token)
+        kept = self._tokens.by_hash(token_hash)
+        return None if kept is None else Caller(None, kept)
 
-    async def sight(self, request: web.Request) -> Sight:
+    async def sight(self, request: web.Request, issued: Issued | None = None) -> Sight:
         """What the caller may read. Raises NotAuthenticated, RateLimited.
 
         A source's reads have a bucket of their own, so that polling never takes the room of its webhooks.
         """
-        caller = await self.caller(request)
+        caller = await self.caller(request, issued)
         if caller.source is None:
             return SEES_ALL
         self._limiter.take(f"read:{caller.source.uid}", caller.source.rate)
         return sight_of(caller.source)
 
-    async def speaking_source(self, request: web.Request) -> Source:
+    async def speaking_source(self, request: web.Request, issued: Issued | None = None) -> Source:
         """The source that a bearer token speaks for. Raises NotAuthenticated, NotAllowed for an access token."""
-        caller = await self.caller(request)
+        caller = await self.caller(request, issued)
         if caller.source is None:
             raise NotAllowed("An access token does not speak for a source; send a source's own token.")
         return caller.source

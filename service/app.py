@@ -7,7 +7,7 @@ Nothing below reads the environment or makes a part for itself. Who starts a pro
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -18,15 +18,23 @@ from backbone.health import Check, Health
 from backbone.listening import Listener, listen
 from backbone.metrics import Metrics
 from backbone.settings import Settings
+from backbone.store.accounts import AccountRepository
 from backbone.store.engine import Store
 from backbone.store.readings import Readings
 from backbone.store.secrets import SecretBox
 from backbone.store.sources import SourceRepository
 from backbone.store.tokens import TokenRepository
-from schemas.topics import RECEIVED
+from schemas.topics import OUTCOMES, RECEIVED
 from service.access import Access
 from service.credentials import AccessTokenCache, SourceCache
 from service.edge import broken_http, edge
+from service.facades.lookup import OrderLookup
+from service.facades.mounting import mount
+from service.facades.order_status import OrderStatusApi
+from service.facades.order_status_tokens import PURPOSE, IssuedTokens, TokenEndpoint
+from service.facades.sessions import Sessions
+from service.facades.storeharmony import StoreHarmonyApi
+from service.facades.vendor import VendorApi
 from service.ingress.announcements import Announcements
 from service.ingress.body import BODY_CAP, BodyBudget, expect_body
 from service.ingress.door import Door
@@ -39,6 +47,9 @@ from service.queries.reads import Reads
 from service.queries.watcher import ChangeWatcher
 from service.readiness import ingress_checks
 from service.remotes import remote_reader
+from service.verdicts.desk import VerdictDesk
+from service.verdicts.tail import OutcomesTail
+from service.verdicts.waiters import Waiters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +59,13 @@ class Parts:
     settings: Settings
     log: EventLog
     readings: Readings
+    accounts: AccountRepository
     source_cache: SourceCache
     token_cache: AccessTokenCache
     refusals: RefusalRecorder
     appends: AppendOutcome
+    token_keys: dict[str, bytes] = field(repr=False)
+    """Sign the access tokens of the order-status API, by id, the first one first."""
     metrics: Metrics
     clock: Clock
     checks: tuple[Check, ...]
@@ -59,6 +73,8 @@ class Parts:
 
 PARTS = web.AppKey("parts", Parts)
 WATCHER = web.AppKey("watcher", ChangeWatcher)
+WAITERS = web.AppKey("waiters", Waiters)
+OUTCOMES_TAIL = web.AppKey("outcomes tail", OutcomesTail)
 
 
 def make_parts(
@@ -82,10 +98,12 @@ def make_parts(
         settings=settings,
         log=log,
         readings=Readings(store),
+        accounts=AccountRepository(store, now_ms=clock.now_ms),
         source_cache=source_cache,
         token_cache=token_cache,
         refusals=RefusalRecorder(repository, clock.now_ms),
         appends=appends,
+        token_keys=box.derive(PURPOSE),
         metrics=metrics,
         clock=clock,
         checks=(*ingress_checks(settings, log, store, source_cache, token_cache, appends), *checks),
@@ -117,11 +135,13 @@ def build_app(parts: Parts) -> web.Application:
         monotonic=clock.monotonic,
     )
     watcher = ChangeWatcher(parts.readings.heads, parts.metrics)
-    announcements = Announcements(door, access, publisher)
+    waiters = Waiters(parts.metrics)
+    desk = VerdictDesk(publisher, parts.readings, waiters, metrics=parts.metrics, monotonic=clock.monotonic)
+    announcements = Announcements(door, access, publisher, desk)
     reads = Reads(parts.readings, access, partitions=settings.partitions)
     changes = Changes(parts.readings, access, watcher, clock.monotonic)
     route = app.router
-    route.add_post("/v1/webhooks/{source}", Webhooks(door, publisher).post, expect_handler=expect_body)
+    route.add_post("/v1/webhooks/{source}", Webhooks(door, publisher, desk).post, expect_handler=expect_body)
     route.add_post("/v1/orders", announcements.post, expect_handler=expect_body)
     route.add_patch("/v1/orders/{order_id}", announcements.patch, expect_handler=expect_body)
     route.add_get("/v1/orders", reads.orders, expect_handler=expect_body)
@@ -129,9 +149,34 @@ def build_app(parts: Parts) -> web.Application:
     route.add_get("/v1/orders/{order_id}/history", reads.history, expect_handler=expect_body)
     route.add_get("/v1/receipts/{receipt_id}", reads.receipt, expect_handler=expect_body)
     route.add_get("/v1/changes", changes.get, expect_handler=expect_body)
+    lookup = OrderLookup(parts.readings)
+    sessions = Sessions(parts.accounts, clock.monotonic)
+    tokens = IssuedTokens(parts.token_keys, parts.source_cache, clock.now_ms)
+    order_status = OrderStatusApi(
+        access=access,
+        door=door,
+        desk=desk,
+        lookup=lookup,
+        readings=parts.readings,
+        tokens=tokens,
+        wait_s=settings.verdict_wait_ms / 1000,
+    )
+    mount(app, order_status, settings.order_status_prefix)
+    mount(app, TokenEndpoint(door, parts.source_cache, tokens), settings.order_status_prefix)
+    mount(app, VendorApi(access, lookup), settings.vendor_prefix)
+    mount(app, StoreHarmonyApi(parts.accounts, sessions, door, lookup, limiter), settings.storeharmony_prefix)
     add_health_routes(app, Health(parts.checks, monotonic=clock.monotonic))
     app[PARTS] = parts
     app[WATCHER] = watcher
+    app[WAITERS] = waiters
+    app[OUTCOMES_TAIL] = OutcomesTail(
+        parts.log,
+        topic=settings.topic_prefix + OUTCOMES,
+        partitions=settings.partitions,
+        deliver=waiters.deliver,
+        found=waiters.outcomes_found,
+        lost=waiters.outcomes_lost,
+    )
     app.cleanup_ctx.append(_running)
     app.on_shutdown.append(_wake_readers)
     return app
@@ -145,18 +190,21 @@ def build_admin_app(parts: Parts, checks: Sequence[Check] = ()) -> web.Applicati
 
 
 async def _running(app: web.Application) -> AsyncIterator[None]:
-    """Caches and the refusals' writer live as long as the application."""
+    """Caches, the refusals' writer and the reader of outcomes live as long as the application."""
     parts = app[PARTS]
+    app[OUTCOMES_TAIL].start()
     await parts.source_cache.start()
     await parts.token_cache.start()
     await parts.refusals.start()
     yield
+    await app[OUTCOMES_TAIL].stop()
     await parts.refusals.stop()
     await parts.token_cache.stop()
     await parts.source_cache.stop()
 
 
 async def _wake_readers(app: web.Application) -> None:
+    app[WAITERS].stop()
     await app[WATCHER].stop()
 
 

@@ -25,6 +25,7 @@ REFRESH_EVERY_S = 2.0
 MISS_EVERY_S = 0.25
 MISS_WAIT_S = 1.0
 """How long a failing authentication waits for its extra load, at most."""
+STOP_WAIT_S = 3.0
 
 _log = structlog.get_logger("mealtrail.credentials")
 
@@ -68,12 +69,19 @@ class _Cache(ABC):
         self._loop_task = asyncio.create_task(self._refresh_for_ever(), name=f"refresh {self._what}")
 
     async def stop(self) -> None:
-        """Ends refreshing. May be repeated."""
-        tasks = [task for task in (self._loop_task, self._loading) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Ends refreshing, within a few seconds. May be repeated.
+
+        A load that runs may end: cancelled in the midst of connecting, a driver leaves a connection that nobody closes.
+        """
+        loop_task, loading = self._loop_task, self._loading
         self._loop_task = self._loading = None
+        if loop_task is not None:
+            loop_task.cancel()
+            await asyncio.gather(loop_task, return_exceptions=True)
+        if loading is not None:
+            await asyncio.wait((loading,), timeout=STOP_WAIT_S)
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
 
     async def refresh(self) -> None:
         """One load, shared with everybody who asks while it runs. Never raises; a failure is logged once."""
@@ -139,6 +147,7 @@ class SourceCache(_Cache):
         super().__init__("sources", monotonic)
         self._repository = repository
         self._by_name: dict[str, Source] = {}
+        self._by_uid: dict[str, Source] = {}
         self._by_token: dict[str, Source] = {}
         self._sealed: dict[str, tuple[str, ...]] = {}
 
@@ -148,6 +157,7 @@ class SourceCache(_Cache):
             {source.name: source.sealed for source in sources if source.sealed and not source.disabled_at}
         )
         self._by_name = {source.name: source for source in sources}
+        self._by_uid = {source.uid: source for source in sources if source.disabled_at is None}
         self._by_token = {
             token: source for source in sources if source.disabled_at is None for token in source.token_hashes
         }
@@ -173,6 +183,10 @@ class SourceCache(_Cache):
     def by_name(self, name: str) -> Source | None:
         """The source of that name, disabled ones too; O(1)."""
         return self._by_name.get(name)
+
+    def by_uid(self, uid: str) -> Source | None:
+        """The live source with this uid; O(1)."""
+        return self._by_uid.get(uid)
 
     def by_token(self, token_hash: str) -> Source | None:
         """The live source that this token speaks for; O(1)."""

@@ -1,4 +1,4 @@
-"""The outermost middleware: a request id, one shape for all errors, one canonical log line, the request metrics.
+"""The outermost middleware: a request id, one shape for an API's errors, one canonical log line, the metrics.
 
 The line names the route's template, never the path or the query, and what `RequestNotes` holds. A refused or failed
 request is a line like any other; an unexpected error is logged with its frames and answered with an empty-handed 500.
@@ -12,15 +12,16 @@ import secrets
 from collections.abc import Callable
 
 import structlog
-from aiohttp import ClientError, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import Counter, Histogram
 
 from backbone.clocks import Clock
 from backbone.metrics import Metrics
-from schemas.errors import MealtrailError, NotAuthenticated, RequestRefused, Unavailable
-from service.problems import internal_problem, problem, problem_of, problem_of_http
+from schemas.errors import RecordTooLarge
+from service.facades.mounting import failure_renderer
+from service.failures import INTERNAL, Failure, failure_of
+from service.problems import problem_of
 from service.request_notes import LOGGED_NOTES, NOTES, RequestNotes
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -68,26 +69,18 @@ async def _answer(request: web.Request, handler: Handler, notes: RequestNotes) -
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return problem_of_http(error, notes.request_id)
-    except RequestRefused as error:
-        notes.refusal = notes.refusal or (error.reason if isinstance(error, NotAuthenticated) else error.code)
-        return problem_of(error, notes.request_id)
-    except Unavailable as error:
-        notes.refusal = notes.refusal or error.code
-        return problem_of(error, notes.request_id)
-    except (HttpProcessingError, ClientError, ConnectionError):
-        # The body's framing broke, or the caller went away while sending it.
-        notes.refusal = "broken_body"
-        detail = "The request body could not be read."
-        answer = problem(400, "malformed", detail, request_id=notes.request_id)
-        answer.force_close()
-        return answer
-    except MealtrailError as error:
-        _log.error("request_failed", exc_info=error)
-        return problem_of(error, notes.request_id)
-    except Exception as error:  # noqa: BLE001 - the last resort of every request: logged, and answered without internals
-        _log.error("request_failed", exc_info=error)
-        return internal_problem(notes.request_id)
+        failure = failure_of(error)
+    except Exception as error:  # noqa: BLE001 - the last resort of every request: answered without internals
+        failure = failure_of(error)
+        if failure is INTERNAL or isinstance(error, RecordTooLarge):
+            _log.error("request_failed", exc_info=error)
+        else:
+            notes.refusal = notes.refusal or failure.reason or failure.code
+    render = await failure_renderer(request)
+    answer = render(failure, notes.request_id)
+    if failure.closes:
+        answer.force_close()  # the rest of its body may still come
+    return answer
 
 
 def broken_http(metrics: Metrics) -> Callable[[], web.Response]:
@@ -101,7 +94,7 @@ def broken_http(metrics: Metrics) -> Callable[[], web.Response]:
         metrics.requests.labels("-", "-", "400").inc()
         metrics.refusals.labels("broken_http").inc()
         _log.info("request", method="-", route="-", status=400, refusal="broken_http", request_id=request_id)
-        answer = problem(400, "malformed", "This is no HTTP request that can be read.", request_id=request_id)
+        answer = problem_of(Failure(400, "malformed", "This is no HTTP request that can be read."), request_id)
         answer.headers["X-Request-Id"] = request_id
         return answer
 

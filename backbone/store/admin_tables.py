@@ -6,7 +6,7 @@ stamped on its records. Rules that hold for all tables stand in `backbone.store.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
 
 from backbone.store.metadata import metadata, workspace_column
 
@@ -56,6 +56,42 @@ tokens = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
     UniqueConstraint("token_hash"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    workspace_column(),
+    Column("account_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    UniqueConstraint("workspace", "name"),
+)
+
+store_locations = Table(
+    "store_locations",
+    metadata,
+    workspace_column(),
+    Column("store_id", Text, primary_key=True),  # also the restaurant party that orders name
+    Column("account_id", Text, nullable=False),
+    Column("request_digest", Text, nullable=False),  # of the canonical body: a retried creation finds it
+    Column("profile", Text, nullable=False),  # JSON: the documented members as they were given
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("workspace", "account_id", "request_digest"),
+)
+
+account_sessions = Table(
+    "account_sessions",
+    metadata,
+    workspace_column(),
+    Column("session_id", Text, primary_key=True),
+    Column("account_id", Text, nullable=False),
+    Column("store_id", Text),  # NULL: the account's own token, good for all its stores
+    Column("token_hash", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("token_hash"),
+    Index("ix_account_sessions_workspace_account_id", "workspace", "account_id", "store_id"),
 )
 
 refusals = Table(

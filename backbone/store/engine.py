@@ -18,6 +18,8 @@ server that hangs without hanging up is met by a limit on every command here, a 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
@@ -49,8 +51,8 @@ SQLITE_BUSY_S = 5.0
 STORE_FILE = "store.db"
 
 _BEGIN_OPTION = "mealtrail_begin"
+_WAL_ATTEMPTS, _WAL_PAUSE_S = 50, 0.05
 _PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # what was committed survives a loss of power
     "PRAGMA foreign_keys = ON",
     "PRAGMA recursive_triggers = ON",  # REPLACE fires delete triggers
@@ -156,10 +158,28 @@ class Store:
 def _set_pragmas(dbapi_connection: Any, _record: object) -> None:
     cursor = dbapi_connection.cursor()
     try:
+        _switch_to_wal(cursor)
         for pragma in _PRAGMAS:
             cursor.execute(pragma)
     finally:
         cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Write-ahead logging, which a file keeps once it has it.
+
+    Two processes that open a new file at once get "locked" here without SQLite's waiting its busy time; one of them
+    succeeds, and the other then finds it done.
+    """
+    for attempts_left in reversed(range(_WAL_ATTEMPTS)):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except (sqlite3.OperationalError, StoreUnavailable):
+            if attempts_left == 0:
+                raise
+            time.sleep(_WAL_PAUSE_S)  # once in a file's life
+        else:
+            return
 
 
 def _emit_begin(connection: Connection) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping, and_, exists, select
+from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.engine import Store
 from backbone.store.listing import OrderFilter, dump_cursor, load_cursor, select_page
+from backbone.store.receipt_reading import read_receipt
 from backbone.store.tables import (
     event_payloads,
     held_events,
@@ -18,19 +19,17 @@ from backbone.store.tables import (
     order_details,
     order_external_ids,
     orders,
-    receipts,
-    reused_event_ids,
     trail,
 )
 from backbone.store.trail_rows import ROW_COLUMNS, read_row
-from backbone.store.views import SEES_ALL, HeldView, OrderView, ReceiptView, Sight, TrailEntry
+from backbone.store.views import SEES_ALL, HeldView, LastStep, OrderView, ReceiptView, Sight, TrailEntry
 from schemas.errors import RecordUnknown
 from schemas.identifiers import DEFAULT_WORKSPACE, ReceiptId
 from schemas.outcomes import outcome_document
 from schemas.records import TickRecord, load_record
-from schemas.verdicts import Reason, ReceiptState, Verdict
+from schemas.verdicts import Verdict
 
-__all__ = ["SEES_ALL", "HeldView", "OrderView", "Readings", "ReceiptView", "Sight", "TrailEntry"]
+__all__ = ["SEES_ALL", "HeldView", "LastStep", "OrderView", "Readings", "ReceiptView", "Sight", "TrailEntry"]
 
 SCAN_LIMIT = 5000
 """Most trail rows of one partition that one call of `changes` goes over for someone who may not see them all."""
@@ -107,6 +106,55 @@ class Readings:
             )
         return views
 
+    async def has_reported(self, order_id: str, status: str, source_uid: str) -> bool:
+        """Whether this source has reported the status of its order before, and was not refused."""
+        query = select(trail.c.seq).where(
+            trail.c.workspace == self._workspace,
+            trail.c.order_id == order_id,
+            trail.c.source_uid == source_uid,
+            trail.c.reported_status == status,
+            trail.c.verdict != Verdict.REJECTED.value,
+            trail.c.foreign.is_(False),
+        )
+        async with self._store.reading() as connection:
+            return await connection.scalar(query.limit(1)) is not None
+
+    async def last_step(self, order_id: str) -> LastStep | None:
+        """What brought the order's present status; None for an unknown order. Who may see it is the caller's matter."""
+        of_event = and_(
+            event_payloads.c.workspace == trail.c.workspace,
+            event_payloads.c.partition == trail.c.partition,
+            event_payloads.c.offset == trail.c.offset,
+        )
+        query = (
+            select(
+                trail.c.to_status,
+                trail.c.occurred_us,
+                trail.c.occurred_mark,
+                trail.c.received_ms,
+                event_payloads.c.comment,
+            )
+            .join_from(trail, event_payloads, of_event, isouter=True)
+            .where(
+                trail.c.workspace == self._workspace,
+                trail.c.order_id == order_id,
+                trail.c.foreign.is_(False),
+                trail.c.verdict == Verdict.APPLIED.value,
+            )
+            .order_by(trail.c.seq.desc())
+            .limit(1)
+        )
+        async with self._store.reading() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            return None
+        return LastStep(
+            status=row["to_status"],
+            occurred_us=row["occurred_us"] if row["occurred_mark"] is None else None,
+            received_ms=row["received_ms"],
+            comment=row["comment"],
+        )
+
     async def orders(
         self,
         *,
@@ -170,59 +218,8 @@ class Readings:
         return items, {**dict.fromkeys(heads, 0), **positions}
 
     async def receipt(self, receipt: ReceiptId, sight: Sight = SEES_ALL) -> ReceiptView | None:
-        """What became of a callback; None when there is none such, or it is another source's.
-
-        A callback that is not applied yet is pending, even when an earlier attempt of the same event ended: whether it
-        is a repeat, a new attempt or another event under a used id is not decided before.
-        """
-        row, applied, reused = await self._receipt_rows(receipt)
-        if row is None:
-            return None if applied else ReceiptView(receipt_id=str(receipt), state=ReceiptState.PENDING)
-        if sight.source_uid not in {None, row["source_uid"]} or row["partition"] != receipt.partition:
-            return None
-        known = {
-            "receipt_id": str(receipt),
-            "event_id": row["event_id"],
-            "order_id": row["order_id"],
-            "source_uid": row["source_uid"],
-        }
-        if not applied:
-            return ReceiptView(**known, state=ReceiptState.PENDING)
-        if reused:
-            return ReceiptView(
-                **known, state=ReceiptState.FINAL, verdict=Verdict.REJECTED, reason=Reason.EVENT_ID_REUSED
-            )
-        foreign, reason = row["foreign"], row["reason"]
-        if foreign and reason == Reason.NOT_YOUR_ORDER:
-            reason = Reason.ORDER_NOT_FOUND.value
-        return ReceiptView(
-            **known,
-            state=row["state"],
-            verdict=row["verdict"],
-            reason=reason,
-            from_status=None if foreign else row["from_status"],
-            to_status=None if foreign else row["to_status"],
-        )
-
-    async def _receipt_rows(self, receipt: ReceiptId) -> tuple[RowMapping | None, bool, bool]:
-        """The event's row, whether this callback's offset is applied, whether its event id was used for other content.
-
-        The offset is read first: a callback that is applied in between is then found, and never taken for unknown.
-        """
-        reused = exists().where(
-            reused_event_ids.c.workspace == self._workspace,
-            reused_event_ids.c.digest == receipt.digest,
-            reused_event_ids.c.partition == receipt.partition,
-            reused_event_ids.c.offset == receipt.offset,
-        )
-        query = select(receipts, reused.label("reused")).where(
-            receipts.c.workspace == self._workspace, receipts.c.digest == receipt.digest
-        )
-        async with self._store.reading() as connection:
-            upcoming = await connection.scalar(select(offsets.c.next).where(offsets.c.partition == receipt.partition))
-            row = (await connection.execute(query)).mappings().one_or_none()
-        applied = upcoming is not None and bool(receipt.offset < upcoming)
-        return row, applied, row is not None and bool(row["reused"])
+        """What became of a callback; see `backbone.store.receipt_reading`."""
+        return await read_receipt(self._store, self._workspace, receipt, sight)
 
     async def _is_seen(self, connection: AsyncConnection, order_id: str, sight: Sight) -> bool:
         query = select(orders.c.order_id).where(orders.c.workspace == self._workspace, orders.c.order_id == order_id)

@@ -18,6 +18,8 @@ from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from schemas.errors import SecretSealed, SettingsInvalid
 
@@ -32,6 +34,7 @@ class SecretBox:
 
     def __init__(self, keys: dict[str, bytes]) -> None:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._keys = dict(keys)
         self._first = next(iter(keys))
 
     def __repr__(self) -> str:
@@ -79,6 +82,17 @@ class SecretBox:
             return cls.parse(path.read_text("utf-8"))
         except SettingsInvalid as error:
             raise SettingsInvalid(f"{path}: {str(error).partition(': ')[2]}") from error
+
+    def derive(self, purpose: str) -> dict[str, bytes]:
+        """A key of 32 bytes for this purpose from each key of the ring (HKDF-SHA256), by key id, the first one first.
+
+        Every process with the same ring derives the same keys; none of them gives the ring's away.
+        """
+        info = f"mealtrail/{purpose}".encode()
+        return {
+            key_id: HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(key)
+            for key_id, key in self._keys.items()
+        }
 
     def seal(self, plain: bytes, *, bound_to: str) -> tuple[bytes, str]:
         """Nonce and ciphertext of `plain`, and the id of the key; it opens only with the same `bound_to`."""
@@ -132,5 +146,8 @@ def hash_token(token: str) -> str:
 
 
 def new_token(prefix: str) -> str:
-    """A new random token, `prefix_` and 43 URL-safe characters; prefixes are mts (source) and mta (access)."""
+    """A new random token, `prefix_` and 43 URL-safe characters.
+
+    Prefixes are mts (source), mta (access), mtu (account) and mtl (store location).
+    """
     return f"{prefix}_{secrets.token_urlsafe(32)}"

@@ -9,7 +9,8 @@ reads them. JSON is kept as text.
 Three classes of data lie apart, so that one can be erased while the others still verify:
  - the trail and the bookkeeping around it: ids, statuses, digests, nothing personal;
  - personal data: `order_details`, `event_payloads`, `held_events.record`, `dead_letters.record`;
- - administration (`backbone.store.admin_tables`): sources, credentials (encrypted or hashed), tokens, refusals, acts.
+ - administration (`backbone.store.admin_tables`): sources, credentials (encrypted or hashed), tokens, accounts
+   with their stores and sessions (hashed), refusals, acts.
 """
 
 from __future__ import annotations
@@ -27,11 +28,22 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from backbone.store.admin_tables import admin_acts, refusals, source_credentials, sources, tokens
+from backbone.store.admin_tables import (
+    account_sessions,
+    accounts,
+    admin_acts,
+    refusals,
+    source_credentials,
+    sources,
+    store_locations,
+    tokens,
+)
 from backbone.store.metadata import metadata, workspace_column
 
 __all__ = [
     "APPEND_ONLY",
+    "account_sessions",
+    "accounts",
     "admin_acts",
     "attempts",
     "dead_letters",
@@ -49,6 +61,7 @@ __all__ = [
     "reused_event_ids",
     "source_credentials",
     "sources",
+    "store_locations",
     "tokens",
     "trail",
 ]

@@ -107,6 +107,17 @@ class HeldView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastStep:
+    """The event that brought an order's present status."""
+
+    status: str
+    occurred_us: int | None
+    """The sender's claim; None when there is none, or it cannot be believed."""
+    received_ms: int
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptView:
     """What became of a callback. While it is pending and never seen before, only its id is known."""
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from schemas.errors import MealtrailError
+from service.cli.accounts import accounts_app
 from service.cli.audit import audit_app
 from service.cli.consume import consume
 from service.cli.exits import EXIT_CODES_HELP, ExitCode, report_error
@@ -60,6 +61,7 @@ app.command()(consume)
 app.command()(migrate)
 app.add_typer(sources_app, name="source")
 app.add_typer(tokens_app, name="token")
+app.add_typer(accounts_app, name="account")
 app.command()(send)
 app.add_typer(orders_app, name="order")
 app.add_typer(audit_app, name="audit")

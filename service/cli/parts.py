@@ -17,6 +17,7 @@ from typing import Literal
 from backbone.clocks import SYSTEM_CLOCK
 from backbone.logs import configure_logs
 from backbone.settings import Settings, load_settings
+from backbone.store.accounts import AccountRepository
 from backbone.store.engine import Store, open_store
 from backbone.store.migration import check_schema, migrate
 from backbone.store.secrets import KEY_FILE, SecretBox
@@ -45,6 +46,10 @@ class Parts:
     def tokens(self) -> TokenRepository:
         """The access tokens."""
         return TokenRepository(self.store, now_ms=SYSTEM_CLOCK.now_ms)
+
+    def accounts(self) -> AccountRepository:
+        """The accounts of the StoreHarmony API."""
+        return AccountRepository(self.store, now_ms=SYSTEM_CLOCK.now_ms)
 
 
 def command_settings(least: Literal["WARNING", "ERROR"] = "ERROR") -> Settings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +11,7 @@ import typer
 
 from backbone.settings import load_settings
 from backbone.store.definitions import STANDARD_WEBHOOKS, Auth
-from backbone.store.sources import NewSource, Refusal, Source
+from backbone.store.sources import NewSource, Source
 from schemas.records import DEFAULT_HOLD_MS, DEFAULT_SKEW_MS
 from schemas.statuses import Policy, Role
 from schemas.times import rfc3339_millis
@@ -20,6 +19,7 @@ from service.cli.addresses import own_url
 from service.cli.options import AsJson, duration_option, read_secret
 from service.cli.output import print_document, print_line, print_table
 from service.cli.parts import command_settings, login_user, open_parts
+from service.cli.refusals import show_refusals
 from service.dialects.registry import DIALECTS
 
 _GRACE_MS = 24 * 3600 * 1000
@@ -222,68 +222,6 @@ def enable_source(name: SourceName, as_json: AsJson = False) -> None:
         print_line(f"{name} is enabled")
 
 
-@sources_app.command("refusals")
-def show_refusals(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="One source; all if unset; ? is unknown names.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show why requests to post were refused with 400, 401, 413, 415 or 429, counted by source and reason.
-
-    Of a 401 the sender is never told the reason. Times are UTC; --json has them in full.
-    """
-
-    async def run() -> list[Refusal]:
-        async with open_parts(command_settings()) as parts:
-            return await parts.sources().refusals(name)
-
-    found = asyncio.run(run())
-    if as_json:
-        print_document(
-            {
-                "refusals": [
-                    {
-                        "source": refusal.source,
-                        "reason": refusal.reason,
-                        "count": refusal.count,
-                        "first_at": rfc3339_millis(refusal.first_at),
-                        "last_at": rfc3339_millis(refusal.last_at),
-                        "last_remote": refusal.last_remote,
-                    }
-                    for refusal in found
-                ]
-            }
-        )
-        return
-    print_table(
-        ("source", "reason", "count", "first", "last", "from"),
-        (
-            (
-                refusal.source,
-                refusal.reason,
-                str(refusal.count),
-                short_time(refusal.first_at),
-                short_time(refusal.last_at),
-                refusal.last_remote or "",
-            )
-            for refusal in found
-        ),
-        empty="nothing was refused",
-        whole=("reason", "count", "first", "last"),
-    )
-
-
-def wall_time(ms: int) -> str:
-    """A wall-clock time of administration for people, UTC, to the second."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def short_time(ms: int) -> str:
-    """The same to the minute, without the year."""
-    return wall_time(ms)[5:16]
-
-
 def _state(source: Source) -> str:
     state = "live" if source.disabled_at is None else "disabled"
     return f"{state}, does not open: {', '.join(source.sealed)}" if source.sealed else state
@@ -321,3 +259,6 @@ def _show_credential(source: Source, secret: str, *, as_json: bool) -> None:
     print_line(f"posts   {own_url(settings) if known else ''}/v1/webhooks/{source.name}")
     print_line(f"secret  {secret}")
     print_line("Keep it now: it is not shown again.")
+
+
+sources_app.command("refusals")(show_refusals)

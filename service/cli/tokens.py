@@ -12,7 +12,7 @@ from schemas.times import rfc3339_millis
 from service.cli.options import AsJson
 from service.cli.output import print_document, print_line, print_table
 from service.cli.parts import command_settings, login_user, open_parts
-from service.cli.sources import wall_time
+from service.cli.walltimes import wall_time
 
 tokens_app = typer.Typer(help="Access tokens for the HTTP API: add, list, revoke.", no_args_is_help=True)
 

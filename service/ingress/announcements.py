@@ -27,7 +27,8 @@ from service.ingress.door import Door
 from service.ingress.publishing import Publisher
 from service.ingress.refusals import Why
 from service.ingress.validation import read_model
-from service.ingress.webhooks import render
+from service.ingress.verdict_answers import answer_published, wait_of
+from service.verdicts.desk import Published, VerdictDesk
 
 _MOST_EXTERNAL_IDS = 50
 ExternalIds = Annotated[tuple[Identifier, ...], Field(max_length=_MOST_EXTERNAL_IDS)]
@@ -75,10 +76,11 @@ class Amendment(BaseModel):
 class Announcements:
     """The two handlers. One per application."""
 
-    def __init__(self, door: Door, access: Access, publisher: Publisher) -> None:
+    def __init__(self, door: Door, access: Access, publisher: Publisher, desk: VerdictDesk) -> None:
         self._door = door
         self._access = access
         self._publisher = publisher
+        self._desk = desk
 
     async def post(self, request: web.Request) -> web.Response:
         """Announces an order. Without an event id of its own, the same content again is a duplicate."""
@@ -89,6 +91,12 @@ class Announcements:
         return await self._take(request, request.match_info["order_id"])
 
     async def _take(self, request: web.Request, amended: str | None) -> web.Response:
+        published = await self._publish(request, amended)
+        body = {"event_id": published.taken.event_id, "receipt_id": published.taken.receipt_id}
+        location = self._publisher.location(published.taken)
+        return await answer_published(self._desk, published, Answer(202, body, {"Location": location}))
+
+    async def _publish(self, request: web.Request, amended: str | None) -> Published:
         with self._door.room(request, None):
             raw = await self._door.read(request, None)
             source = await self._access.speaking_source(request)
@@ -100,9 +108,7 @@ class Announcements:
             except MalformedEvent:
                 self._door.count_refusal(request, source.name, Why.MALFORMED)
                 raise
-            taken = (await self._publisher.publish(request, source, [parsed], raw))[0]
-        body = {"event_id": taken.event_id, "receipt_id": taken.receipt_id}
-        return render(Answer(202, body, {"Location": self._publisher.location(taken)}))
+            return await self._desk.publish(request, source, parsed, raw, seconds=wait_of(request))
 
 
 def read_announcement(raw: bytes, source: Source) -> ParsedEvent:

@@ -16,6 +16,7 @@ from backbone.eventlog.port import NewRecord
 from backbone.eventlog.received import to_log
 from backbone.store.sources import Source
 from schemas.canonical import payload_digest
+from schemas.errors import Unavailable
 from schemas.identifiers import receipt_digest
 from schemas.records import EventRecord, SourceStamp
 from service.dialects.port import ParsedEvent
@@ -35,7 +36,12 @@ class Stamped:
 def stamp(
     events: Sequence[ParsedEvent], source: Source, raw: bytes, *, partitions: int, traceparent: str | None = None
 ) -> list[Stamped]:
-    """The records of one request, in its order. `traceparent` is carried through where it is a valid one."""
+    """The records of one request, in its order. `traceparent` is carried through where it is a valid one.
+
+    Raises Unavailable for a source whose receipt key is not open: its receipts would be another source's.
+    """
+    if not source.receipt_key:
+        raise Unavailable(f"the receipt key of source {source.name} is not open")
     posted_by = SourceStamp(
         uid=source.uid,
         name=source.name,

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
 from backbone.store.sources import Source
 from schemas.errors import MalformedEvent, MealtrailError
-from service.dialects.native import is_json
-from service.dialects.port import Answer, Dialect, Inbound, ParsedEvent
+from service.dialects.port import Dialect, Inbound, ParsedEvent
+from service.dialects.registry import NATIVE
 from service.ingress.documents import MOST_EVENTS
 from service.ingress.door import Door
 from service.ingress.publishing import Publisher
 from service.ingress.refusals import Why
 from service.ingress.validation import malformed
+from service.ingress.verdict_answers import answer_published, render, wait_of
 from service.request_notes import notes_of
+from service.verdicts.desk import Published, VerdictDesk
 
 
 class Webhooks:
     """The handler. One per application."""
 
-    def __init__(self, door: Door, publisher: Publisher) -> None:
+    def __init__(self, door: Door, publisher: Publisher, desk: VerdictDesk) -> None:
         self._door = door
         self._publisher = publisher
+        self._desk = desk
 
     async def post(self, request: web.Request) -> web.Response:
         """Answers only when the events lie in the log.
@@ -45,10 +47,22 @@ class Webhooks:
             return render(answer)
 
     async def _take(self, request: web.Request, name: str) -> web.Response:
+        published = await self._publish(request, name)
+        if isinstance(published, web.Response):
+            return published
+        taken = [published.taken]
+        return await answer_published(self._desk, published, NATIVE.answer(taken, self._publisher.location(taken[0])))
+
+    async def _publish(self, request: web.Request, name: str) -> Published | web.Response:
+        """What was published, where a verdict may be waited for: one event, in the native format. Other partners'
+        formats have no words for a verdict; they get the answer that their dialect gives.
+        """
         with self._door.room(request, name):
             raw = await self._door.read(request, name)
             source, dialect, inbound = await self._door.authenticate(request, name, raw)
             events = self._accept(request, source, dialect, inbound)
+            if dialect is NATIVE and len(events) == 1:
+                return await self._desk.publish(request, source, events[0], raw, seconds=wait_of(request))
             taken = await self._publisher.publish(request, source, events, raw)
             return render(dialect.answer(taken, self._publisher.location(taken[0])))
 
@@ -75,21 +89,3 @@ def _counted(events: Sequence[ParsedEvent]) -> Sequence[ParsedEvent]:
     if not 1 <= len(events) <= MOST_EVENTS:
         raise MalformedEvent(f"A request carries 1 to {MOST_EVENTS} events, this one has {len(events)}.")
     return events
-
-
-def render(answer: Answer) -> web.Response:
-    """A dialect's answer as a response."""
-    if answer.body is None:
-        return web.Response(status=answer.status, headers=answer.headers)
-    headers = {**answer.headers, "Content-Type": answer.content_type}
-    return web.Response(status=answer.status, body=_written(answer), headers=headers)
-
-
-def _written(answer: Answer) -> bytes:
-    if is_json(answer.content_type.partition(";")[0].strip().lower()):
-        return orjson.dumps(answer.body)
-    if isinstance(answer.body, str):
-        return answer.body.encode()
-    if isinstance(answer.body, bytes):
-        return answer.body
-    raise TypeError(f"an answer of {answer.content_type} must be text or bytes, not {type(answer.body).__name__}")

@@ -14,6 +14,7 @@ import aiohttp
 import psutil
 import pytest
 
+from backbone.store.migration import REQUIRED_REVISION
 from tests.support.deployments import ROOT, Deployment, kafka_deployment
 from tests.support.kafka import KafkaBroker
 from tests.support.postgres_databases import PASSWORD, DatabaseUrls
@@ -51,7 +52,7 @@ async def test_start_up_says_what_is_missing(production: Deployment) -> None:
 async def test_a_migration_without_kafka_says_that_the_store_is_done(production: Deployment) -> None:
     """Exit 4; the store's line is there, and nothing else is printed or logged beside the error."""
     code, out, err = await run(production, "migrate", MEALTRAIL_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
-    assert (code, out) == (4, "store   revision 0002\n")
+    assert (code, out) == (4, f"store   revision {REQUIRED_REVISION}\n")
     assert re.fullmatch(r"mealtrail: .+ \[log_unavailable\]\n", err)
 
 

@@ -12,7 +12,7 @@ from schemas.statuses import Role
 from schemas.topics import RECEIVED
 from service.dialects import registry
 from service.dialects.port import Answer
-from service.ingress.webhooks import render
+from service.ingress.verdict_answers import render
 from tests.integration.test_http_webhooks import assert_problem
 from tests.support.courierese import Courierese
 from tests.support.fake_log import FakeLog

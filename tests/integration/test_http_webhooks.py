@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from schemas.topics import RECEIVED
 from tests.support.fake_log import FakeLog
 from tests.support.http_face import PARTITIONS, Reply, Site, serve_site, sign
 from tests.support.logs import embedded_log
+from tests.support.waiting import wait_until
 
 READY = {"order_id": "A-1", "status": "READY"}
 
@@ -249,6 +251,8 @@ async def test_store_outage_leaves_webhooks_alone(site: Site) -> None:
     ready = await site.call("GET", "/readyz")
     assert ready.status == 200
     assert ready.json["parts"]["store"] == "degraded: store_unavailable"
+    # A connection that cannot be made ends its thread without being waited for; the loop must not close before.
+    await wait_until(lambda: not any("_connection_worker_thread" in thread.name for thread in threading.enumerate()))
 
 
 async def test_errors_outside_the_routes_have_the_same_shape(site: Site) -> None:

@@ -6,7 +6,7 @@ import base64
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -136,3 +136,15 @@ async def serve_site(
             await face.stop()
             await log.stop()
             await store.close()
+
+
+@asynccontextmanager
+async def serve_beside(site: Site, ring: str = "k1:" + base64.b64encode(bytes(32)).decode()) -> AsyncIterator[Site]:
+    """A second face on the log and the store of a served one, with caches and a port of its own, perhaps other keys."""
+    box = SecretBox.parse(ring)
+    parts = make_parts(site.settings, site.log, site.store, box, metrics=Metrics())
+    face = await start_face(parts)
+    try:
+        yield replace(site, parts=parts, face=face)
+    finally:
+        await face.stop()

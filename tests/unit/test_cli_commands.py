@@ -207,6 +207,27 @@ def test_tokens_are_revoked(run: Run) -> None:
     assert listed["revoked_at"] is not None
 
 
+def test_accounts_are_added_listed_and_disabled(run: Run) -> None:
+    """The token is shown once; a name is taken once; an unknown one is not found."""
+    made = document(run("account", "add", "chain-9", "--json"))
+    assert set(made) == {"name", "account_id", "session_token"}
+    assert run("account", "add", "chain-9")[0] == 6
+    assert run("account", "add", "Chain 9")[0] == 2
+    code, out, _ = run("account", "add", "chain-8")
+    assert code == 0
+    assert "mtu_" in out
+    code, out, _ = run("account", "list")
+    assert made["account_id"] in out
+    assert "mtu_" not in out
+    document(run("account", "disable", "chain-9", "--json"))
+    listed = {account["name"]: account for account in document(run("account", "list", "--json"))["accounts"]}
+    assert listed["chain-9"]["disabled_at"] is not None
+    assert listed["chain-8"] | {"account_id": "", "created_at": ""} == {
+        "name": "chain-8", "account_id": "", "stores": 0, "created_at": "", "disabled_at": None,
+    }  # fmt: skip
+    assert run("account", "disable", "nobody")[0] == 5
+
+
 def test_commands_that_look_make_no_directory(run: Run, tmp_path: Path) -> None:
     """In the wrong directory `audit verify` must not say ok about nothing."""
     for command in (("audit", "verify"), ("source", "list"), ("order", "show", "x")):

@@ -10,8 +10,10 @@ from backbone.store.refusals import Refusal
 from backbone.store.sources import Source
 from backbone.store.tokens import AccessToken
 from schemas.errors import SchemaOutdated, StoreUnavailable
+from service import credentials as module
 from service.credentials import MISS_EVERY_S, AccessTokenCache, SourceCache
 from service.ingress.refusals import MOST_ROWS, UNKNOWN_SOURCE, RefusalRecorder, Why
+from tests.support.waiting import wait_until
 from tests.unit.test_native_dialect import source
 
 
@@ -143,6 +145,29 @@ async def test_cancelled_asker_leaves_the_shared_load_alone() -> None:
     assert await patient
     assert cache.by_name("s1") is not None
     await cache.stop()
+
+
+async def test_stop_lets_a_load_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read in flight is not cut off, unless it lasts too long."""
+    repository = Sources()
+    repository.sources = [source()]
+    cache = SourceCache(repository, Time())
+    repository.gate.clear()
+    asking = asyncio.create_task(cache.refresh())
+    await wait_until(lambda: repository.reads == 1)
+    stopping = asyncio.create_task(cache.stop())
+    await asyncio.sleep(0)
+    repository.gate.set()
+    await stopping
+    await asking
+    assert cache.by_name("s1") is not None
+    repository.gate.clear()
+    monkeypatch.setattr(module, "STOP_WAIT_S", 0.01)
+    asking = asyncio.create_task(cache.refresh())
+    await wait_until(lambda: repository.reads == 2)
+    await cache.stop()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def test_revoked_access_token_is_not_kept() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from backbone.store.sources import Source
-from schemas.errors import MalformedEvent
+from schemas.errors import MalformedEvent, Unavailable
 from schemas.events import OrderAmended, OrderPlaced, StatusEvent
 from schemas.identifiers import record_key
 from schemas.records import EventRecord, load_record
@@ -132,6 +133,13 @@ def test_siblings_share_the_first_ones_payload_digest() -> None:
     assert ("traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01") in stamped[0].record.headers
     untraced = stamp(events[:1], source(), b"raw", partitions=7, traceparent="nonsense\r\n")
     assert "traceparent" not in dict(untraced[0].record.headers)
+
+
+def test_nothing_is_stamped_without_a_receipt_key() -> None:
+    """All sources whose key does not open would share their receipts."""
+    event = parse({"order_id": "A", "status": "READY"})
+    with pytest.raises(Unavailable, match="receipt key"):
+        stamp([event], replace(source(), receipt_key=b""), b"raw", partitions=7)
 
 
 def test_announcement_is_read_whole() -> None:

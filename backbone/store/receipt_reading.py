@@ -1,0 +1,70 @@
+"""Receipts: what became of a callback, told to its sender.
+
+To a sender an order that is unknown and one that is another's look the same: the reason is `order_not_found` for both,
+and no status shows.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import RowMapping, exists, select
+
+from backbone.store.engine import Store
+from backbone.store.tables import offsets, receipts, reused_event_ids
+from backbone.store.views import ReceiptView, Sight
+from schemas.identifiers import ReceiptId
+from schemas.verdicts import Reason, ReceiptState, Verdict
+
+
+async def read_receipt(store: Store, workspace: str, receipt: ReceiptId, sight: Sight) -> ReceiptView | None:
+    """What became of a callback; None when there is none such, or it is another source's.
+
+    A callback that is not applied yet is pending, even when an earlier attempt of the same event ended: whether it
+    is a repeat, a new attempt or another event under a used id is not decided before.
+    """
+    row, applied, reused = await _read_rows(store, workspace, receipt)
+    if row is None:
+        return None if applied else ReceiptView(receipt_id=str(receipt), state=ReceiptState.PENDING)
+    if sight.source_uid not in {None, row["source_uid"]} or row["partition"] != receipt.partition:
+        return None
+    known = {
+        "receipt_id": str(receipt),
+        "event_id": row["event_id"],
+        "order_id": row["order_id"],
+        "source_uid": row["source_uid"],
+    }
+    if not applied:
+        return ReceiptView(**known, state=ReceiptState.PENDING)
+    if reused:
+        return ReceiptView(**known, state=ReceiptState.FINAL, verdict=Verdict.REJECTED, reason=Reason.EVENT_ID_REUSED)
+    foreign, reason = row["foreign"], row["reason"]
+    if foreign and reason == Reason.NOT_YOUR_ORDER:
+        reason = Reason.ORDER_NOT_FOUND.value
+    return ReceiptView(
+        **known,
+        state=row["state"],
+        verdict=row["verdict"],
+        reason=reason,
+        from_status=None if foreign else row["from_status"],
+        to_status=None if foreign else row["to_status"],
+    )
+
+
+async def _read_rows(store: Store, workspace: str, receipt: ReceiptId) -> tuple[RowMapping | None, bool, bool]:
+    """The event's row, whether this callback's offset is applied, whether its event id was used for other content.
+
+    The offset is read first: a callback that is applied in between is then found, and never taken for unknown.
+    """
+    reused = exists().where(
+        reused_event_ids.c.workspace == workspace,
+        reused_event_ids.c.digest == receipt.digest,
+        reused_event_ids.c.partition == receipt.partition,
+        reused_event_ids.c.offset == receipt.offset,
+    )
+    query = select(receipts, reused.label("reused")).where(
+        receipts.c.workspace == workspace, receipts.c.digest == receipt.digest
+    )
+    async with store.reading() as connection:
+        upcoming = await connection.scalar(select(offsets.c.next).where(offsets.c.partition == receipt.partition))
+        row = (await connection.execute(query)).mappings().one_or_none()
+    applied = upcoming is not None and bool(receipt.offset < upcoming)
+    return row, applied, row is not None and bool(row["reused"])
