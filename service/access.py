@@ -83,6 +83,11 @@ class Access:
             notes.source = caller.source.name
         return caller
 
+    def count_refusal(self, request: web.Request, why: Why) -> None:
+        """Counts a refusal of someone whose credential is right, under the source's name where it has one."""
+        notes = notes_of(request)
+        self._refusals.record(notes.source or UNKNOWN_SOURCE, why, notes.remote)
+
     def _find(self, token: str | None, issued: Issued | None) -> Caller | None:
         token_hash = hash_token(token or "")
         source = self._sources.by_token(token_hash)

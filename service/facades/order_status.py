@@ -20,7 +20,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from backbone.store.readings import LastStep, Readings, ReceiptView
-from schemas.errors import MalformedEvent, NotFound
+from schemas.errors import MalformedEvent, NotFound, StoreUnavailable
 from schemas.events import StatusEvent
 from schemas.statuses import OrderStatus
 from schemas.times import rfc3339_micros
@@ -120,19 +120,21 @@ class OrderStatusApi:
         return json_answer(status_document(step))
 
     async def put_status(self, request: web.Request) -> web.Response:
-        """Sets a status. Raises what the door and the log raise."""
+        """Sets a status. Raises what the door and the log raise; nothing once the event is stored."""
         published, event = await self._publish(request)
         view = await self._desk.verdict(published, until=_ANSWERED)
         if view is None:
             return web.Response(status=202)
-        if await self._is_sent_again(published, event, view):
-            return web.Response(status=204)
-        return _answer_of(view)
+        try:
+            sent_again = await self._is_sent_again(published, event, view)
+        except StoreUnavailable:
+            return web.Response(status=202)
+        return web.Response(status=204) if sent_again else _answer_of(view)
 
     async def _is_sent_again(self, published: Published, event: StatusEvent, view: ReceiptView) -> bool:
         """Whether a refused call without a time may be one whose answer was lost: this source has reported the status
         before, and was taken then. The order moved on meanwhile, so the lifecycle refuses the second report; the caller
-        is told what it would have been told the first time.
+        is told what it would have been told the first time. Raises StoreUnavailable.
         """
         if view.reason not in _MOVED_ON or event.occurred_us is not None:
             return False

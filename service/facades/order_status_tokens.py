@@ -109,7 +109,7 @@ class TokenEndpoint:
         del request_id
         if failure.status == 401:
             errors = [(Code.INVALID_CLIENT, "invalid_client: the client id or the client secret is wrong")]
-            return error_array(401, errors)
+            return error_array(401, errors, failure.headers)
         return failure_array(failure)
 
     async def post_token(self, request: web.Request) -> web.Response:

@@ -85,6 +85,7 @@ class StoreHarmonyApi:
             raw = await self._door.read(request, None)
             session = await self._session(request)
             if session.store_id is not None:
+                self._door.count_refusal(request, None, Why.BAD_TOKEN)
                 raise NotAuthenticated(Why.BAD_TOKEN)
             if path_id(request.match_info["accountid"]) != session.account_id:
                 raise NotFound(_NO_SUCH_RECORD)

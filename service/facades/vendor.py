@@ -54,6 +54,7 @@ class VendorApi:
         """The whole order. Raises NotAuthenticated, NotFound, RateLimited, StoreUnavailable."""
         sight = await self._access.sight(request)
         if sight.role is Role.COURIER:
+            self._access.count_refusal(request, Why.ROLE_NOT_SERVED)
             raise NotAuthenticated(Why.ROLE_NOT_SERVED)
         view = await self._lookup.seen(request, sight, request.match_info["orderId"])
         return json_answer(vendor_document(view))

@@ -332,6 +332,13 @@ async def test_outages_and_faults_are_in_the_array_shape(staff: Staff, monkeypat
         assert errors_of(reply, 503) == [151]
         assert reply.headers["Retry-After"] == "2"
         assert b"broker" not in reply.raw
+    await staff.announce("Y-40")
+    assert (await put(site, "market", "Y-40", {"status": "DELIVERED"})).status == 204
+    with monkeypatch.context() as patch:
+        patch.setattr(site.parts.readings, "has_reported", no_store)
+        assert (await put(site, "courier", "Y-40", {"status": "TAKEN_BY_COURIER"})).status == 204
+        stored = await put(site, "courier", "Y-40", {"status": "TAKEN_BY_COURIER"})
+        assert stored.status == 202  # in the log and refused, but what was before cannot be read now
     monkeypatch.setattr(site.parts.readings, "order", no_store)
     assert errors_of(await get(site, "market", "Y-1"), 503) == [152]
     monkeypatch.setattr(site.parts.readings, "order", fail)
