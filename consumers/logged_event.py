@@ -5,7 +5,8 @@ from __future__ import annotations
 from base64 import b64decode
 from dataclasses import dataclass
 
-from schemas.records import ApplicableRecord, TickRecord, digest_event, load_record
+from schemas.errors import RecordUnknown
+from schemas.records import ApplicableRecord, EventRecord, OperatorRecord, TickRecord, digest_event, load_record
 
 OrderKey = tuple[str, str]
 """Workspace and order id."""
@@ -43,4 +44,6 @@ def read_event(offset: int, log_ms: int, value: bytes) -> LoggedEvent | TickReco
     record = load_record(value)
     if isinstance(record, TickRecord):
         return record
+    if not isinstance(record, EventRecord | OperatorRecord):
+        raise RecordUnknown(f"records of the kind {record.kind} cannot be applied yet")
     return LoggedEvent(offset=offset, log_ms=log_ms, record=record, content=digest_event(record.event))

@@ -1,12 +1,13 @@
 """What lies in the received log: an event with everything that its decision will need, stamped at the door.
 
 Consumers read no source table: a decision depends on the record and on state of the same partition, nothing else.
-Every record has an event id, control records (tick, operator) too. Ids are normalised here as well, so that a record
-and its key cannot name an order in two ways.
+Every record has an event id, control records (tick, operator, replay, discard, erase) too. Ids are normalised here as
+well, so that a record and its key cannot name an order in two ways.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -20,6 +21,7 @@ from schemas.storable import StorableText
 
 DEFAULT_HOLD_MS = 24 * 3600 * 1000
 DEFAULT_SKEW_MS = 120 * 1000
+DEFAULT_AHEAD_HOLD_MS = 30 * 1000
 
 
 class SourceStamp(BaseModel):
@@ -38,6 +40,8 @@ class SourceStamp(BaseModel):
     """How long its events wait for an order they may see; 0 rejects at once."""
     skew_ms: int = DEFAULT_SKEW_MS
     """How far its clock may be off when its late events are judged."""
+    ahead_hold_ms: int = DEFAULT_AHEAD_HOLD_MS
+    """Of the strict policy: how long an event that is more than one status ahead waits; 0 rejects at once."""
 
 
 class _Applicable(BaseModel):
@@ -81,18 +85,76 @@ class TickRecord(BaseModel):
     event_id: Identifier
 
 
+class _Act(BaseModel):
+    """A person's act on one order's records, with the reason for it. It lies in the order's partition."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event_id: Identifier
+    workspace: str
+    order_id: Identifier
+    actor: StorableText
+    why: StorableText
+
+
+class ReplayRecord(_Act):
+    """A dead letter is tried again, as the event that it was and with its first log time.
+
+    It names the pair that was set aside. A pair that is not set aside (any more) makes this record do nothing.
+    """
+
+    kind: Literal["replay"] = "replay"
+    in_hand_offset: int
+    event_offset: int
+    received_ms: int
+    """Log time of the original."""
+    content: str
+    """Digest of the original event's own fields, which an erasure leaves as it was."""
+    original: str
+    """Base64 of the original record's value."""
+
+
+class DiscardRecord(_Act):
+    """A dead letter is given up: its event is rejected, reason `discarded`. Names the pair, as a replay does."""
+
+    kind: Literal["discard"] = "discard"
+    in_hand_offset: int
+    event_offset: int
+
+
+class Erasable(StrEnum):
+    """The classes of data that an erasure takes away."""
+
+    PAYLOADS = "payloads"
+    """Request bodies as received, and their salts."""
+    PERSONAL = "personal"
+    """Details, external ids, comments, the reasons that senders wrote, courier positions."""
+
+
+class EraseRecord(_Act):
+    """Takes an order's erasable data away. What the trail's hashes cover stays."""
+
+    kind: Literal["erase"] = "erase"
+    classes: Annotated[tuple[Erasable, ...], Field(min_length=1)] = tuple(Erasable)
+
+
 ApplicableRecord = EventRecord | OperatorRecord
-ReceivedRecord = Annotated[EventRecord | OperatorRecord | TickRecord, Field(discriminator="kind")]
-RECORD_ADAPTER: TypeAdapter[EventRecord | OperatorRecord | TickRecord] = TypeAdapter(ReceivedRecord)
+ControlRecord = TickRecord | ReplayRecord | DiscardRecord | EraseRecord
+AnyRecord = ApplicableRecord | ControlRecord
+ReceivedRecord = Annotated[
+    EventRecord | OperatorRecord | TickRecord | ReplayRecord | DiscardRecord | EraseRecord,
+    Field(discriminator="kind"),
+]
+RECORD_ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(ReceivedRecord)
 _RECORDS = RECORD_ADAPTER
 
 
-def dump_record(record: ApplicableRecord | TickRecord) -> bytes:
+def dump_record(record: AnyRecord) -> bytes:
     """The record's value in the log: JSON."""
     return record.model_dump_json().encode()
 
 
-def load_record(value: bytes) -> ApplicableRecord | TickRecord:
+def load_record(value: bytes) -> AnyRecord:
     """The record that a value holds. Raises RecordUnknown for a kind or shape this release does not know."""
     try:
         return _RECORDS.validate_json(value)

@@ -22,9 +22,13 @@ sources = Table(
     Column("policy", Text, nullable=False),
     Column("hold_ms", BigInteger, nullable=False),
     Column("skew_ms", BigInteger, nullable=False),
+    Column("ahead_hold_ms", BigInteger, nullable=False, server_default="30000"),
     Column("rate", Integer, nullable=False),  # requests a second
     Column("auth", Text, nullable=False),  # standard-webhooks | bearer
     Column("url", Text),
+    Column("id_prefix", Text),  # put before the order ids that it names
+    Column("stores", Text),  # JSON {the partner's store id: our party}
+    Column("zone", Text),  # IANA name; for times without an offset
     Column("receipt_key", LargeBinary, nullable=False),  # encrypted
     Column("receipt_key_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),

@@ -16,7 +16,7 @@ from backbone.store.metadata import metadata
 from backbone.store.tables import APPEND_ONLY, kept_settings, trail
 from schemas.errors import ConfigurationError, PartitionSetInvalid, SchemaOutdated
 
-REQUIRED_REVISION = "0003"
+REQUIRED_REVISION = "0005"
 """The oldest revision this release works with; newer ones only expanded and are fine."""
 
 PARTITIONS = "partitions"

@@ -26,7 +26,7 @@ from backbone.store.views import SEES_ALL, HeldView, LastStep, OrderView, Receip
 from schemas.errors import RecordUnknown
 from schemas.identifiers import DEFAULT_WORKSPACE, ReceiptId
 from schemas.outcomes import outcome_document
-from schemas.records import TickRecord, load_record
+from schemas.records import EventRecord, OperatorRecord, load_record
 from schemas.verdicts import Verdict
 
 __all__ = ["SEES_ALL", "HeldView", "LastStep", "OrderView", "Readings", "ReceiptView", "Sight", "TrailEntry"]
@@ -90,7 +90,7 @@ class Readings:
         views = []
         for value, received_ms, deadline_ms in rows:
             record = load_record(bytes(value))
-            if isinstance(record, TickRecord):
+            if not isinstance(record, EventRecord | OperatorRecord):
                 raise RecordUnknown("a held record is no event")
             status = getattr(record.event, "status", None)
             views.append(

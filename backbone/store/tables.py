@@ -8,7 +8,8 @@ reads them. JSON is kept as text.
 
 Three classes of data lie apart, so that one can be erased while the others still verify:
  - the trail and the bookkeeping around it: ids, statuses, digests, nothing personal;
- - personal data: `order_details`, `event_payloads`, `held_events.record`, `dead_letters.record`;
+ - personal data: `order_details`, `event_payloads`, `held_events.record`, `dead_letters.record`,
+   `courier_positions`;
  - administration (`backbone.store.admin_tables`): sources, credentials (encrypted or hashed), tokens, accounts
    with their stores and sessions (hashed), refusals, acts.
 """
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -46,6 +48,7 @@ __all__ = [
     "accounts",
     "admin_acts",
     "attempts",
+    "courier_positions",
     "dead_letters",
     "event_payloads",
     "held_events",
@@ -76,6 +79,9 @@ offsets = Table(
     Column("last_event_id", Text),  # of the record at next - 1
     Column("seq", BigInteger, nullable=False),  # head of the trail's chain
     Column("hash", LargeBinary, nullable=False),
+    Column("dead_seq", BigInteger, nullable=False, server_default="0"),  # number of the last dead letter
+    Column("dead_published", BigInteger, nullable=False, server_default="0"),  # as `published`, of dead letters
+    Column("claims", Integer, nullable=False, server_default="0"),  # owners since the offset moved or was let go
 )
 
 kept_settings = Table(
@@ -103,7 +109,7 @@ orders = Table(
     Column("placed_us", BigInteger),
     Column("step_received_ms", BigInteger, nullable=False),  # log time of the event that brought the status
     Column("step_occurred_us", BigInteger),
-    Column("parked", Boolean, nullable=False),  # an event of it is set aside; no reader in this release
+    Column("parked", Boolean, nullable=False),  # an event of it is set aside, and all others wait
     Index("ix_orders_workspace_announced_ms", "workspace", "announced_ms", "order_id"),
 )
 
@@ -234,8 +240,9 @@ held_events = Table(
     Column("order_id", Text, nullable=False),
     Column("source_uid", Text, nullable=False),
     Column("digest", Text, nullable=False),
-    Column("kind", Text, nullable=False),  # why it waits: foreign (or unknown); no reader in this release
+    Column("kind", Text, nullable=False),  # why it waits: foreign (or unknown) | ahead (strict) | parked
     Column("deadline_ms", BigInteger),  # None: waits without deadline
+    Column("content_digest", Text),  # of the event's own fields, as they came
     Column("received_ms", BigInteger, nullable=False),
     Column("record", LargeBinary, nullable=False),
     Index("ix_held_events_partition_deadline_ms", "partition", "deadline_ms"),
@@ -243,7 +250,7 @@ held_events = Table(
     Index("ix_held_events_workspace_order_id", "workspace", "order_id"),
 )
 
-# Events set aside, and how often each was tried before: no writer and no reader in this release.
+# Pairs set aside: while the record at `in_hand_offset` was applied, deciding the event at `event_offset` failed.
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -254,20 +261,41 @@ dead_letters = Table(
     Column("seq", BigInteger, nullable=False),  # counts per partition; the dead-letters topic's cursor
     Column("order_id", Text, nullable=False),
     Column("event_id", Text, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("state", Text, nullable=False),  # open | replayed | discarded
+    Column("parks", Text, nullable=False, server_default="order"),  # order | source | nothing: whose events wait
+    Column("source_uid", Text),  # of the event, where it could be read
+    Column("digest", Text),  # of the event's receipt
+    Column("content_digest", Text),  # of the event's own fields
+    Column("received_ms", BigInteger, nullable=False, server_default="0"),  # log time of the event
+    Column("set_aside_ms", BigInteger, nullable=False, server_default="0"),  # the watermark then
     Column("error", Text, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("record", LargeBinary),
     UniqueConstraint("workspace", "partition", "seq"),
+    Index("ix_dead_letters_workspace_order_id", "workspace", "order_id"),
 )
 
+# Tries of a pair that failed so far; counted before each further one, so that a try that kills the process counts too.
 attempts = Table(
     "attempts",
     metadata,
     Column("partition", Integer, primary_key=True, autoincrement=False),
-    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("in_hand_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_offset", BigInteger, primary_key=True, autoincrement=False),
     Column("attempts", Integer, nullable=False),
     Column("error", Text),
+)
+
+courier_positions = Table(
+    "courier_positions",
+    metadata,
+    workspace_column(),
+    Column("order_id", Text, primary_key=True),
+    Column("source_uid", Text, primary_key=True),
+    Column("latitude", Float, nullable=False),
+    Column("longitude", Float, nullable=False),
+    Column("occurred_us", BigInteger),
+    Column("received_at", BigInteger, nullable=False),
 )
 
 APPEND_ONLY: tuple[Table, ...] = (trail, admin_acts)
