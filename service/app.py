@@ -31,9 +31,10 @@ from service.edge import broken_http, edge
 from service.facades.lookup import OrderLookup
 from service.facades.mounting import mount
 from service.facades.order_status import OrderStatusApi
-from service.facades.order_status_tokens import PURPOSE, IssuedTokens, TokenEndpoint
-from service.facades.sessions import Sessions
+from service.facades.order_status_login import TokenEndpoint
+from service.facades.order_status_tokens import PURPOSE, IssuedTokens
 from service.facades.storeharmony import StoreHarmonyApi
+from service.facades.storeharmony_sessions import Sessions
 from service.facades.vendor import VendorApi
 from service.ingress.announcements import Announcements
 from service.ingress.body import BODY_CAP, BodyBudget, expect_body

@@ -15,6 +15,7 @@ handlers raise, a method that a path does not take, an outage, a fault of ours. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +23,7 @@ from typing import Protocol
 from aiohttp import web
 from aiohttp.web_urldispatcher import AbstractResource
 
+from schemas.errors import ConfigurationError
 from service.failures import Failure
 from service.ingress.body import expect_body
 from service.problems import problem_of
@@ -52,17 +54,33 @@ class Facade(Protocol):
         """The failure in the API's own terms. Must not raise; `failure.headers` belong on the answer."""
 
 
+_VARIABLE = re.compile(r"\{[^{}]*\}")
+
 Mounted = dict[AbstractResource, Facade]
 MOUNTED = web.AppKey("facades", Mounted)
 
 
 def mount(app: web.Application, facade: Facade, prefix: str) -> None:
-    """Adds the facade's routes below the prefix (`""` or `/…` without a slash at its end)."""
+    """Adds the facade's routes below the prefix (`""` or `/…` without a slash at its end).
+
+    Raises ConfigurationError where another facade has the path already: an error there could be worded only one way.
+    """
     mounted = app.setdefault(MOUNTED, {})
     for route in facade.routes():
-        added = app.router.add_route(route.method, prefix + route.path, route.handler, expect_handler=expect_body)
+        path = prefix + route.path
+        for taken, other in mounted.items():
+            if other is not facade and _shape(taken.canonical) == _shape(path):
+                raise ConfigurationError(
+                    f"the APIs {other.name} and {facade.name} would both answer {path}; give one of them another prefix"
+                )
+        added = app.router.add_route(route.method, path, route.handler, expect_handler=expect_body)
         if added.resource is not None:
             mounted[added.resource] = facade
+
+
+def _shape(path: str) -> str:
+    """The path with its variables nameless: two that differ in names only answer the same requests."""
+    return _VARIABLE.sub("{}", path)
 
 
 async def failure_renderer(request: web.Request) -> Renderer:

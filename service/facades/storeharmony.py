@@ -23,9 +23,9 @@ from schemas.statuses import Role
 from service.dialects.native import is_json
 from service.facades.lookup import OrderLookup, path_id
 from service.facades.mounting import Route
-from service.facades.sessions import Sessions
-from service.facades.store_location import NewStoreLocation, location_document
-from service.facades.tracking import tracking_document
+from service.facades.storeharmony_location import NewStoreLocation, location_document
+from service.facades.storeharmony_sessions import Sessions
+from service.facades.storeharmony_tracking import tracking_document
 from service.failures import Failure
 from service.ingress.documents import read_object
 from service.ingress.door import Door

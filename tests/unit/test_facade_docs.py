@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from schemas.statuses import OrderStatus
-from service.facades.store_location import NewStoreLocation, StoreFinancialInfo
 from service.facades.storeharmony import CREATE_PATH, TRACK_PATH
+from service.facades.storeharmony_location import NewStoreLocation, StoreFinancialInfo
 from service.facades.vendor import ORDER_PATH
 from service.facades.vendor_status import VENDOR_STATUSES
 from tests.support.documents import ROOT

@@ -11,8 +11,8 @@ import pytest
 from backbone.store.accounts import AccountRepository, Session
 from backbone.store.secrets import hash_token
 from schemas.errors import StoreUnavailable, Unavailable
-from service.facades import sessions as module
-from service.facades.sessions import MOST_WAITING, Sessions
+from service.facades import storeharmony_sessions as module
+from service.facades.storeharmony_sessions import MOST_WAITING, Sessions
 from tests.support.waiting import wait_until
 
 GOOD = Session(account_id="a1", store_id=None)

@@ -9,7 +9,8 @@ from schemas.errors import MalformedEvent
 from schemas.verdicts import Reason
 from service.facades.order_status import STATUS_PATH, OrderStatusPut, read_put
 from service.facades.order_status_errors import EXPIRED, REJECTIONS, Code, rejection
-from service.facades.order_status_tokens import LIFETIME_S, TOKEN_PATH
+from service.facades.order_status_login import TOKEN_PATH
+from service.facades.order_status_tokens import LIFETIME_S
 from tests.support.documents import ROOT
 from tests.unit.test_docs import first_cells, table_cells
 

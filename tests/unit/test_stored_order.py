@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.details import OrderDetails, merge_patch
 from schemas.times import PLAUSIBLE_AHEAD_US, PLAUSIBLE_FROM_US
 from service.facades.stored_order import believed_placed_us, read_details
-from service.facades.tracking import tracking_document
+from service.facades.storeharmony_tracking import tracking_document
 from service.facades.vendor_order import vendor_document
 from tests.support.documented import problems
 from tests.support.documented_storeharmony import TRACKING_SCHEMA

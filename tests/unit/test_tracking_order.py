@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backbone.store.views import OrderView
 from schemas.statuses import OrderStatus
-from service.facades.tracking import tracking_document
+from service.facades.storeharmony_tracking import tracking_document
 from tests.support.documented import paths_of, problems, with_extra
 from tests.support.documented_storeharmony import TRACKING_EXAMPLE, TRACKING_SCHEMA
 from tests.support.orders import DETAILS, order_view
