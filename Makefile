@@ -8,7 +8,7 @@ KAFKA := deploy/kafka-local/kafka_local.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint format bench kafka-up kafka-down java java-for-tests clean
+.PHONY: help run test faults lint format bench kafka-up kafka-down java java-for-tests clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,10 @@ run: $(VENV)/.for-run ## Serve on 127.0.0.1:8080 with everything embedded and de
 
 test: $(VENV)/.for-test java-for-tests ## Run the tests, on real Kafka and PostgreSQL; ARGS="-k name" narrows
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/.for-test java-for-tests ## Break everything by a seed, then judge; SEED=n repeats a run, RUNS=50 is the long series
+	@$(BIN)/python -m tests.faults.suite $(if $(SEED),--seed $(SEED)) --runs $(or $(RUNS),1) \
+	  --simulate $(or $(SIMULATE),$(if $(SEED),0,100000)) $(ARGS)
 
 lint: $(VENV)/.for-lint ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .

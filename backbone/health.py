@@ -1,6 +1,7 @@
 """Readiness: named checks of the parts a process stands on, asked together, each within a bound.
 
-An answer names a part's state by error code only: addresses and messages stay in the log.
+An answer names a part's state by error code only: addresses and messages stay in the log. What is raised as NotReady
+was written for this answer and is shown.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from backbone.logs import describe
-from schemas.errors import MealtrailError
+from schemas.errors import MealtrailError, NotReady
 
 Probe = Callable[[], Awaitable[str | None]]
 _KEEP_BAD_S = 1.0
@@ -73,6 +74,8 @@ class Health:
                 remark = await check.probe()
         except TimeoutError:
             return f"{failing}: no answer within {self._timeout_s:g} s", not check.required
+        except NotReady as error:
+            return f"{failing}: {error}", not check.required
         except MealtrailError as error:
             _log.debug("part_not_ready", part=check.part, problem=describe(error))
             return f"{failing}: {error.code}", not check.required

@@ -1,11 +1,13 @@
 """Logs: structlog for our own lines, the standard library's loggers of others routed through the same renderer.
 
-Lines go to standard error, as JSON when nobody is looking at a terminal. Three things hold by construction, whatever a
+Lines go to standard error, as JSON when nobody is looking at a terminal. Four things hold by construction, whatever a
 call site passes:
  - names that carry bodies, secrets or personal data never leave (`NEVER_LOGGED`), and bytes are never printed;
  - an exception is rendered as its type and the places it went through. Its message is kept only where we wrote it
    (MealtrailError) or the operating system did (OSError): others quote what a partner sent;
- - a line that cannot be rendered is replaced, so logging never breaks a request.
+ - libraries' loggers never go below INFO, whatever the level is: below it they print parameters and records;
+ - a line that cannot be rendered is replaced, and one that cannot be written (the disk is full, nobody reads the pipe
+   any more) is counted and left out, so logging never breaks a request. The count follows when lines pass again.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
 from enum import Enum
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -37,17 +39,22 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 _FRAMES = 12
 _CAUSES = 5
 _SILENT = logging.CRITICAL + 1
+_LIBRARIES = logging.INFO
+"""Libraries never log below this: at DEBUG drivers print statements with their parameters and clients print records,
+which are bodies, names and salts."""
 _QUIET = ("aiokafka", "aiosqlite", "alembic", "asyncio", "sqlalchemy", "transitions", "urllib3")
 
 
 def configure_logs(settings: Settings, *, stream: TextIO | None = None, only_ours: bool = False) -> None:
     """Sets up all logging of this process; call once, from the composition root. May be repeated.
 
-    `stream` is standard error unless given. With log_format `auto` the console format is used on a terminal, JSON
+    A log level of DEBUG is for our own lines: libraries stay at INFO, since theirs quote what they carry. `stream` is
+    standard error unless given. With log_format `auto` the console format is used on a terminal, JSON
     anywhere else. `only_ours` silences the libraries' loggers, for commands whose error is one line of their own.
     """
-    out = sys.stderr if stream is None else stream
+    out: TextIO = sys.stderr if stream is None else stream
     console = settings.log_format == "console" or (settings.log_format == "auto" and out.isatty())
+    lines = cast("TextIO", _Lines(out))
     level = logging.getLevelNamesMapping()[settings.log_level]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -70,10 +77,10 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None, only_our
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=out),
+        logger_factory=structlog.WriteLoggerFactory(file=lines),
         cache_logger_on_first_use=False,
     )
-    _route_standard_library(out, _SILENT if only_ours else level, shared, renderer)
+    _route_standard_library(lines, _SILENT if only_ours else level, shared, renderer)
 
 
 def drop_sensitive(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -154,6 +161,32 @@ def _render_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
         return orjson.dumps({k: ascii(v) for k, v in event.items()}).decode()
 
 
+class _Lines:
+    """The stream that lines go to, as far as loggers use one. Never raises OSError."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lost = 0
+
+    def write(self, text: str) -> int:
+        """Writes a whole line, at once."""
+        try:
+            if self._lost:
+                self._put(f'{{"event":"log_lines_lost","level":"warning","lines":{self._lost}}}\n')
+                self._lost = 0
+            self._put(text)
+        except OSError:
+            self._lost += 1
+        return len(text)
+
+    def flush(self) -> None:
+        """Every line is flushed as it is written."""
+
+    def _put(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
 class _StandardLibraryHandler(logging.Handler):
     """Renders records of the standard library's loggers as lines of ours."""
 
@@ -182,7 +215,7 @@ def _route_standard_library(out: TextIO, level: int, shared: list[Processor], re
         if isinstance(handler, _StandardLibraryHandler):
             root.removeHandler(handler)
     root.addHandler(_StandardLibraryHandler(out, [*shared, renderer]))
-    root.setLevel(level)
-    for name in _QUIET:  # their INFO lines are about themselves; DEBUG asks for all of it
-        logging.getLogger(name).setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+    root.setLevel(max(level, _LIBRARIES))
+    for name in _QUIET:  # their INFO lines are about themselves: shown where DEBUG asks for all that there may be
+        logging.getLogger(name).setLevel(_LIBRARIES if level <= logging.DEBUG else max(level, logging.WARNING))
     logging.captureWarnings(capture=True)

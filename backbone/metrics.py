@@ -76,16 +76,37 @@ class Metrics:
         # What this worker owns, and what stopped until a person looks (alert on this one).
         self.partitions_owned = self._gauge("partitions_owned", "Partitions this worker owns")
         self.partitions_stopped = self._gauge("partitions_stopped", "Partitions stopped", "code")
+        # Tries of an event's decision that failed and were counted; most end well at the next try or are set aside.
+        self.attempts = self._counter("failed_attempts", "Failed tries of a decision")
+        # Events set aside by this process, and those that wait for a person now, dead letters of the partition.
+        self.set_aside = self._counter("dead_letters", "Events set aside")
+        self.dead_letters_open = self._gauge("dead_letters_open", "Dead letters that wait for a person", "partition")
+        # 1 while the store answers but does not finish the transaction of one single record.
+        self.transaction_too_heavy = self._gauge(
+            "transaction_too_heavy", "A record's transaction that the store does not finish", "partition"
+        )
+        # 1 while the partition's watermark is ahead of the wall clock: nothing is erased by its age meanwhile.
+        self.retention_waits = self._gauge("retention_waits", "Retention waits for the wall clock", "partition")
         # Transactions rolled back because another owner had moved the offset.
         self.fences_lost = self._counter("fences_lost", "Batches that met a moved fence")
 
     def _declare_relay(self) -> None:
         # Trail rows not yet acknowledged by the outcomes topic.
         self.relay_lag = self._gauge("relay_lag_rows", "Trail rows not yet published", "partition")
+        # The same of dead letters and their topic.
+        self.dead_letter_lag = self._gauge("dead_letter_lag_rows", "Dead letters not yet published", "partition")
 
     def forget_partition(self, partition: int) -> None:
         """Takes away the gauges of a partition that another worker owns now."""
-        for gauge in (self.watermark_lag, self.log_lag, self.held, self.relay_lag):
+        for gauge in (
+            self.watermark_lag,
+            self.log_lag,
+            self.held,
+            self.relay_lag,
+            self.dead_letter_lag,
+            self.dead_letters_open,
+            self.transaction_too_heavy,
+        ):
             with suppress(KeyError):
                 gauge.remove(str(partition))
 

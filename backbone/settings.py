@@ -8,13 +8,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from schemas.dead_letters import DEFAULT_ATTEMPTS, DEFAULT_RUN, DEFAULT_SHARE
+from schemas.durations import parse_duration
 from schemas.errors import SettingsInvalid
-from schemas.topics import DEFAULT_PARTITIONS
+from schemas.topics import DEFAULT_PARTITIONS, TopicNames
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+_LONGEST_RETENTION_DAYS = 36_525
+
+
+def _parse_retention(value: object) -> object:
+    return parse_duration(value, most_days=_LONGEST_RETENTION_DAYS) if isinstance(value, str) else value
+
+
+Retention = Annotated[int, BeforeValidator(_parse_retention), Field(ge=1000)]
+"""A length of time in milliseconds, written with a unit; at least a second."""
 PathPrefix = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=200)]
 
 
@@ -88,6 +99,25 @@ class Settings(BaseSettings):
         None, description="id:base64 of 32 bytes, comma-separated; the first encrypts. Embedded: made by itself."
     )
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(1000, description="Most records in one transaction.")
+    dead_letter_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        DEFAULT_ATTEMPTS, description="How often the decision on an event may fail before it is set aside."
+    )
+    dead_letter_run: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        DEFAULT_RUN, description="So many records in a row with events set aside; at the next one the partition stops."
+    )
+    dead_letter_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        DEFAULT_SHARE,
+        description="Share of a partition's last 1,000 records with events set aside, above which it stops; 20 may be.",
+    )
+    retention_payloads: Retention | None = Field(
+        None, description="How long request bodies and their salts are kept, in log time, such as 90d; unset: for good."
+    )
+    retention_personal: Retention | None = Field(
+        None, description="The same of orders' details, external ids, comments and reasons; unset: for good."
+    )
+    embedded_log_retention: Retention | None = Field(
+        None, description="How long the embedded log keeps what is applied; unset: 14 days, as topics do."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal.")
     shutdown_timeout_ms: Annotated[int, Field(ge=0, le=300_000)] = Field(
@@ -129,6 +159,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the log and the store are SQLite files in the data directory."""
         return self.kafka_bootstrap_servers is None
+
+    @property
+    def topics(self) -> TopicNames:
+        """The names of the log's topics."""
+        return TopicNames.with_prefix(self.topic_prefix)
 
 
 def load_settings() -> Settings:

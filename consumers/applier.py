@@ -5,38 +5,41 @@ and nothing is kept between batches, so a worker that has lost its partition can
 of statements does not depend on the number of events.
 
 When a commit's answer is lost, nobody knows whether it took: `Applier.cursor` tells, since `next` moved with the rows.
+
+A batch that fails says which event is to blame, as far as that is known; `consumers.narrowing` does the rest. Applied
+again with that pair `aside`, the record is passed with the event set aside, in the same fenced transaction.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.eventlog.port import LogRecord
+from backbone.eventlog.received import event_id_of
 from backbone.store.engine import Store
-from backbone.store.tables import held_events
-from consumers.fold import fold
+from backbone.store.tables import dead_letters, held_events
+from consumers.attempts import forget_passed
+from consumers.blame import blame, describe
+from consumers.dead_letter import NOTHING_ASIDE, Aside
+from consumers.fold import fold_steps
 from consumers.ledger import Ledger
 from consumers.ledger_reading import load_ledger
 from consumers.ledger_writing import write_changes
-from consumers.logged_event import LoggedEvent, read_event
-from consumers.offset_rows import Cursor, create_offset_row, pass_fence, read_cursor, write_head
-from schemas.errors import LogGap, RecordUnappliable, RecordUnknown
-from schemas.records import TickRecord
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedRecord:
-    """A record of the received log, read and understood."""
-
-    offset: int
-    log_ms: int
-    event_id: str
-    content: LoggedEvent | TickRecord
+from consumers.logged_event import LogEntry, read_event
+from consumers.offset_rows import Cursor, create_offset_row, let_go, pass_fence, raise_claims, read_cursor, write_head
+from schemas.dead_letters import DeadLetterState
+from schemas.errors import (
+    LogGap,
+    PartitionLost,
+    RecordUnappliable,
+    RecordUnknown,
+    Unavailable,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +49,43 @@ class Applied:
     next: int
     seq: int
     watermark_ms: int
-    last_event_id: str
+    last_event_id: str | None
     verdicts: Counter[tuple[str, str | None]]
     repeats: int
     held: int
     released: int
     ahead_of_cancelled: int
+    dead_seq: int = 0
+    set_aside: int = 0
+    """Dead letters that the batch made."""
+    dead_letters: int = 0
+    """Dead letters that the batch made or changed."""
 
 
-def parse_records(partition: int, records: Sequence[LogRecord]) -> list[ParsedRecord]:
-    """Understands records in order. Raises RecordUnknown, naming partition and offset, at the first it cannot."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a partition has waiting: held events and when the first is due, in log time; open dead letters."""
+
+    held: int
+    deadline_ms: int | None
+    dead_letters: int
+
+
+def parse_records(partition: int, records: Sequence[LogRecord]) -> list[LogEntry]:
+    """Understands records in order. Raises RecordUnknown, naming partition and offset, at the first that only a newer
+    release knows.
+    """
     parsed = []
     for record in records:
         try:
-            content = read_event(record.offset, record.log_ms, record.value)
+            entry = read_event(
+                record.offset, record.log_ms, record.value, key=record.key, event_id=event_id_of(record.headers)
+            )
         except RecordUnknown as error:
-            raise RecordUnknown(f"partition {partition}, offset {record.offset}: {error}") from error
-        event_id = content.event_id if isinstance(content, TickRecord) else content.record.event_id
-        parsed.append(ParsedRecord(record.offset, record.log_ms, event_id, content))
+            raise RecordUnknown(
+                f"partition {partition}, offset {record.offset}: {error}", partition=partition, offset=record.offset
+            ) from error
+        parsed.append(entry)
     return parsed
 
 
@@ -71,57 +93,135 @@ class Applier:
     """Applies batches of one log to one store. Holds no state of any partition."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
 
     async def claim(self, partition: int) -> Cursor:
-        """Where the partition stands, its row made if this is its first owner. Raises StoreUnavailable."""
-        async with self._store.transaction() as connection:
+        """Where the partition stands, its row made if this is its first owner, and one more claim noted in it.
+
+        Raises StoreUnavailable.
+        """
+        async with self.store.transaction() as connection:
             await create_offset_row(connection, partition)
+            await raise_claims(connection, partition)
+            cursor = await read_cursor(connection, partition)
+            if cursor is not None:  # what an owner counted, and another one's batch then passed
+                await forget_passed(connection, partition, cursor.next)
         return await self.cursor(partition)
+
+    async def let_go(self, partition: int, upcoming: int) -> None:
+        """The owner whose next offset is `upcoming` leaves in order: its claim no longer counts.
+
+        Raises StoreUnavailable.
+        """
+        async with self.store.transaction() as connection:
+            await let_go(connection, partition, upcoming)
 
     async def cursor(self, partition: int) -> Cursor:
         """Where the partition stands now. Raises StoreUnavailable."""
-        async with self._store.reading() as connection:
+        async with self.store.reading() as connection:
             cursor = await read_cursor(connection, partition)
         if cursor is None:
             raise LogGap(f"partition {partition} has no offset row; was the store replaced while this worker ran?")
         return cursor
 
-    async def holds(self, partition: int) -> tuple[int, int | None]:
-        """How many events the partition holds, and when the first is due, in log time. Raises StoreUnavailable."""
+    async def waiting(self, partition: int) -> Waiting:
+        """What waits in the partition. Raises StoreUnavailable."""
         own = held_events.c.partition == partition
-        async with self._store.reading() as connection:
-            found = await connection.execute(select(func.count(), func.min(held_events.c.deadline_ms)).where(own))
-            count, deadline = found.one()
-        return count, deadline
+        is_open = (dead_letters.c.partition == partition, dead_letters.c.state == DeadLetterState.OPEN.value)
+        letters = select(func.count()).select_from(dead_letters).where(*is_open).scalar_subquery()
+        query = select(func.count(), func.min(held_events.c.deadline_ms), letters).where(own)
+        async with self.store.reading() as connection:
+            return Waiting(*(await connection.execute(query)).one())
 
-    async def apply(self, partition: int, records: Sequence[LogRecord], *, start: int, published: int) -> Applied:
-        """Applies a batch that begins at `start`, in one transaction, exactly once.
+    async def apply(
+        self,
+        partition: int,
+        records: Sequence[LogRecord],
+        *,
+        start: int,
+        published: int,
+        dead_published: int = 0,
+        aside: Aside | None = None,
+    ) -> Applied:
+        """Applies a batch that begins at `start`, in one transaction, exactly once. Pairs `aside` are set aside; with
+        them (even none) what was counted against the records that the batch passes is forgotten.
 
         Raises LogGap when offsets are not contiguous from `start`; PartitionLost when another worker moved on;
-        RecordUnknown or RecordUnappliable for a batch that cannot be applied (nothing of it is); StoreUnavailable when
-        the store fails: whether the batch was committed is then unknown, and `cursor` tells.
+        RecordUnknown for a record of another release, RecordUnappliable for a batch that cannot be applied, with the
+        event to blame where that is known (nothing of the batch is applied); StoreUnavailable when the store fails:
+        whether the batch was committed is then unknown, and `cursor` tells.
         """
         _check_contiguous(partition, records, start)
-        parsed = parse_records(partition, records)
-        end = start + len(parsed)
-        async with self._store.transaction() as connection:
+        entries = parse_records(partition, records)
+        end, last_event_id = start + len(records), event_id_of(records[-1].headers)
+        pairs = NOTHING_ASIDE if aside is None else _of_batch(aside, start, end)
+        async with self.store.transaction() as connection:
             ledger = await pass_fence(
-                connection, partition, start=start, end=end, last_event_id=parsed[-1].event_id, published=published
+                connection,
+                partition,
+                start=start,
+                end=end,
+                last_event_id=last_event_id,
+                published=published,
+                dead_published=dead_published,
             )
-            events = [record.content for record in parsed if isinstance(record.content, LoggedEvent)]
-            last_log_ms = max(record.log_ms for record in parsed)
-            await load_ledger(connection, ledger, events, last_log_ms=last_log_ms)
-            _fold_all(ledger, parsed)
+            dead_seq = ledger.dead_seq
+            await _load(connection, ledger, entries, pairs)
+            decided: list[int] = []
+            for entry in entries:
+                decided = _fold(ledger, entry, pairs)
+            await _write(connection, ledger, start, end, decided)
+            if aside is not None:
+                await forget_passed(connection, partition, end)
+        return _summary(ledger, end, last_event_id, ledger.dead_seq - dead_seq)
+
+    async def rehearse(self, partition: int, record: LogRecord, aside: Aside) -> Callable[[], int | None]:
+        """The decisions of the next record, to be made once for nothing: each call of the answer makes the decision
+        that the one before announced, and tells the offset of the next event to decide, or None after the last.
+
+        Those calls raise RecordUnappliable. Raises PartitionLost, RecordUnknown, RecordUnappliable, StoreUnavailable.
+        """
+        (entry,) = parse_records(partition, [record])
+        aside = _of_batch(aside, record.offset, record.offset + 1)
+        async with self.store.reading() as connection:
+            cursor = await read_cursor(connection, partition)
+            if cursor is None or cursor.next != record.offset:
+                raise PartitionLost(f"partition {partition}: another worker has moved past offset {record.offset}")
+            ledger = Ledger(
+                partition=partition, watermark_ms=cursor.watermark_ms, seq=cursor.seq, dead_seq=cursor.dead_seq
+            )
+            await _load(connection, ledger, [entry], aside)
+        steps = fold_steps(ledger, entry, aside)
+
+        def step() -> int | None:
             try:
-                await write_changes(connection, ledger)
-            except SQLAlchemyError as error:
-                raise RecordUnappliable(
-                    f"partition {partition}, offsets {start} to {end - 1}: the store refuses a row: "
-                    f"{type(error).__name__}"
-                ) from error
-            await write_head(connection, ledger)
-        return _summary(ledger, end, parsed[-1].event_id)
+                return next(steps, None)
+            except Exception as error:
+                raise blame(ledger, entry, error) from error
+
+        return step
+
+    async def takes(self, partition: int, record: LogRecord, aside: Aside) -> bool:
+        """Whether the record can be applied with these pairs aside. Commits nothing.
+
+        Raises PartitionLost, RecordUnknown, StoreUnavailable.
+        """
+        (entry,) = parse_records(partition, [record])
+        start = record.offset
+        aside = _of_batch(aside, start, start + 1)
+        async with self.store.transaction() as connection:
+            trial = await connection.begin_nested()
+            try:
+                ledger = await pass_fence(
+                    connection, partition, start=start, end=start + 1, last_event_id=None, published=0
+                )
+                await _load(connection, ledger, [entry], aside)
+                await _write(connection, ledger, start, start + 1, _fold(ledger, entry, aside))
+            except RecordUnappliable:
+                return False
+            finally:
+                await trial.rollback()
+        return True
 
 
 def _check_contiguous(partition: int, records: Sequence[LogRecord], start: int) -> None:
@@ -129,23 +229,57 @@ def _check_contiguous(partition: int, records: Sequence[LogRecord], start: int) 
         if record.offset != expected:
             raise LogGap(
                 f"partition {partition}: expected offset {expected}, the log gave {record.offset}; "
-                "the topic was truncated, compacted or written in transactions"
+                "the topic was truncated, compacted or written in transactions",
+                partition=partition,
+                offset=expected,
             )
 
 
-def _fold_all(ledger: Ledger, parsed: Sequence[ParsedRecord]) -> None:
-    for record in parsed:
-        try:
-            fold(ledger, record.log_ms, record.content)
-        except RecordUnknown as error:
-            raise RecordUnknown(f"partition {ledger.partition}, offset {record.offset}: {error}") from error
-        except Exception as error:
-            raise RecordUnappliable(
-                f"partition {ledger.partition}, offset {record.offset}, event {record.event_id}: {type(error).__name__}"
-            ) from error
+def _of_batch(aside: Aside, start: int, end: int) -> Aside:
+    """The pairs of these offsets in hand: a rebuild names all of its partition."""
+    return {pair: failure for pair, failure in aside.items() if start <= pair[0] < end} if aside else aside
 
 
-def _summary(ledger: Ledger, end: int, last_event_id: str) -> Applied:
+async def _load(connection: AsyncConnection, ledger: Ledger, entries: Sequence[LogEntry], aside: Aside) -> None:
+    try:
+        await load_ledger(connection, ledger, entries, last_log_ms=max(entry.log_ms for entry in entries), aside=aside)
+    except (Unavailable, RecordUnknown):
+        raise
+    except Exception as error:
+        first, last = entries[0].offset, entries[-1].offset
+        raise RecordUnappliable(
+            f"partition {ledger.partition}, offsets {first} to {last}: what they need cannot be loaded: "
+            f"{describe(error)}",
+            partition=ledger.partition,
+            problem=describe(error),
+        ) from error
+
+
+def _fold(ledger: Ledger, entry: LogEntry, aside: Aside) -> list[int]:
+    """Takes a record into the ledger; which events were decided under it, in that order."""
+    try:
+        return list(fold_steps(ledger, entry, aside))
+    except Exception as error:
+        raise blame(ledger, entry, error) from error
+
+
+async def _write(connection: AsyncConnection, ledger: Ledger, start: int, end: int, decided: Sequence[int]) -> None:
+    """Writes the ledger's changes; `decided` under the last record, for whom to suspect if that record is alone."""
+    try:
+        await write_changes(connection, ledger)
+    except Unavailable:
+        raise
+    except Exception as error:  # the databases and their drivers refuse values by errors of many kinds
+        raise RecordUnappliable(
+            f"partition {ledger.partition}, offsets {start} to {end - 1}: the store refuses a row: {describe(error)}",
+            partition=ledger.partition,
+            problem=describe(error),
+            suspects=tuple(dict.fromkeys(reversed(decided))) if end == start + 1 else (),
+        ) from error
+    await write_head(connection, ledger)
+
+
+def _summary(ledger: Ledger, end: int, last_event_id: str | None, set_aside: int) -> Applied:
     changes = ledger.changes
     return Applied(
         next=end,
@@ -154,7 +288,10 @@ def _summary(ledger: Ledger, end: int, last_event_id: str) -> Applied:
         last_event_id=last_event_id,
         verdicts=Counter((row.verdict, row.reason) for row, _ in changes.rows if not row.inferred),
         repeats=changes.repeats,
-        held=len(changes.held),
+        held=len(changes.held) + len(changes.reheld),
         released=len(changes.released),
         ahead_of_cancelled=changes.ahead_of_cancelled,
+        dead_seq=ledger.dead_seq,
+        set_aside=set_aside,
+        dead_letters=len(changes.dead_letters),
     )

@@ -6,16 +6,16 @@ Everything is read behind the fence, in its transaction.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.bulk import select_rows
 from backbone.store.tables import (
+    dead_letters,
     held_events,
     order_details,
     order_external_ids,
@@ -23,16 +23,21 @@ from backbone.store.tables import (
     receipts,
     reused_event_ids,
 )
-from consumers.ledger import Details, HeldEvent, Ledger, Receipt
+from consumers.dead_letter import DeadLetter, Pair, with_content
+from consumers.ledger import Ledger
+from consumers.ledger_entries import Details, HeldEvent, HoldKind, Receipt
 from consumers.lifecycle.table import MAY_ANNOUNCE
-from consumers.logged_event import LoggedEvent, read_event
+from consumers.logged_event import LogEntry, LoggedControl, LoggedEvent, OrderKey, ReceiptKey, read_event
 from consumers.order_rows import ORDER_COLUMNS, order_state
+from consumers.waiting_rows import HELD_FIELDS, count_held, count_parked, due_rows
+from schemas.dead_letters import DeadLetterState, Parks
 from schemas.errors import RecordUnknown
 from schemas.events import OrderAmended, OrderPlaced, StatusEvent
+from schemas.records import TickRecord
 from schemas.statuses import OrderStatus
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
-_HELD = ("workspace", "offset", "deadline_ms", "received_ms", "record")
+DEAD_LETTER_COLUMNS = tuple(column.name for column in fields(DeadLetter))
 RECEIPT_COLUMNS = (
     "order_id",
     "source_uid",
@@ -53,29 +58,102 @@ RECEIPT_COLUMNS = (
 )
 
 
+@dataclass(slots=True)
+class _Wanted:
+    """What a batch may touch, collected before it is looked up. Orders and receipts are by workspace."""
+
+    orders: set[OrderKey] = field(default_factory=set)
+    releasing: set[OrderKey] = field(default_factory=set)
+    """Orders whose waiting events may be decided again, or park."""
+    acted_on: set[OrderKey] = field(default_factory=set)
+    """Orders of a person's act: what is parked may be let go or stripped too. Only then is it loaded: thousands of
+    events may be parked behind one dead letter, and more come."""
+    detailed: set[OrderKey] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)
+    receipts: set[ReceiptKey] = field(default_factory=set)
+
+    def add(self, entry: LogEntry) -> None:
+        """What one entry of the log may touch."""
+        if (key := order_key_of(entry)) is None:
+            return
+        self.orders.add(key)
+        if isinstance(entry, LoggedEvent):
+            self.add_event(entry)
+            if _may_release(entry):
+                self.releasing.add(key)
+        elif isinstance(entry, LoggedControl):
+            self.acted_on.add(key)
+            self.detailed.add(key)
+
+    def add_event(self, logged: LoggedEvent) -> None:
+        """What deciding an event may touch."""
+        self.orders.add(logged.order_key)
+        self.sources.add(logged.record.source.uid)
+        self.receipts.add(logged.receipt_key)
+        if isinstance(logged.record.event, OrderPlaced | OrderAmended):
+            self.detailed.add(logged.order_key)
+
+    def add_letter(self, letter: DeadLetter) -> None:
+        """What a person's act on a dead letter may touch. A newer release may read what was unreadable."""
+        if letter.digest is not None and letter.source_uid is not None:
+            self.sources.add(letter.source_uid)
+            self.receipts.add((letter.workspace, letter.digest))
+            return
+        original = letter.original()
+        if isinstance(original, LoggedEvent) and original.order_key == letter.order_key:
+            self.add_event(original)
+
+
 async def load_ledger(
-    connection: AsyncConnection, ledger: Ledger, events: Sequence[LoggedEvent], *, last_log_ms: int
+    connection: AsyncConnection,
+    ledger: Ledger,
+    entries: Sequence[LogEntry],
+    *,
+    last_log_ms: int,
+    aside: Collection[Pair] = (),
 ) -> None:
-    """Everything that folding `events` into the ledger can ask for. `last_log_ms` is the batch's latest log time."""
-    by_workspace: dict[str, list[LoggedEvent]] = {}
-    for event in events:
-        by_workspace.setdefault(event.record.workspace, []).append(event)
-    await _load_due(connection, ledger, max(ledger.watermark_ms, last_log_ms))
-    for workspace, own in by_workspace.items():
-        order_ids = {event.record.order_id for event in own if _may_release(event)}
-        await _load_held_of(connection, ledger, workspace, order_ids)
-    await _load_held_counts(connection, ledger, {event.record.source.uid for event in events})
+    """Everything that folding `entries` into the ledger can ask for, with these pairs set aside. `last_log_ms` is the
+    batch's latest log time.
+    """
+    wanted = _Wanted()
+    for entry in entries:
+        wanted.add(entry)
+    await _load_due(connection, ledger, entries, aside, max(ledger.watermark_ms, last_log_ms))
+    wanted.orders |= {held.logged.order_key for held in ledger.held.values()}
+    wanted.releasing |= _parked_by(ledger, entries, aside)
+    await _load_held_of(connection, ledger, wanted)
     for held in ledger.held.values():
-        by_workspace.setdefault(held.logged.record.workspace, []).append(held.logged)
-    for workspace, own in by_workspace.items():
-        await _load_orders(connection, ledger, workspace, own)
-        await _load_receipts(connection, ledger, workspace, own)
+        wanted.add_event(held.logged)
+    if ledger.dead_seq:
+        await _load_dead_letters(connection, ledger, wanted)
+        await _load_parked_counts(connection, ledger)
+    ledger.held_by_source = await count_held(connection, ledger.partition, wanted.sources)
+    await _load_orders(connection, ledger, wanted)
+    await _load_receipts(connection, ledger, wanted.receipts)
+
+
+def _parked_by(ledger: Ledger, entries: Sequence[LogEntry], aside: Collection[Pair]) -> set[OrderKey]:
+    """The orders that these pairs park: that of the event, which is in the batch, or due, or of the order in hand."""
+    if not aside:
+        return set()
+    in_batch = {entry.offset: order_key_of(entry) for entry in entries}
+    parked = {in_batch.get(offset) for pair in aside if pair[0] in in_batch for offset in pair}
+    due = {offset for _, offset in aside} & set(ledger.held)
+    return {key for key in parked if key is not None} | {ledger.held[offset].logged.order_key for offset in due}
+
+
+def order_key_of(entry: LogEntry) -> OrderKey | None:
+    """The order that an entry of the log is about; ticks are about none, nor are bytes whose key cannot be read."""
+    if isinstance(entry, LoggedControl):
+        return None if isinstance(entry.record, TickRecord) else (entry.record.workspace, entry.record.order_id)
+    return entry.order_key
 
 
 def _may_release(logged: LoggedEvent) -> bool:
     """Whether events held for the order may be decided again after this one: it may announce it or change its parties.
 
-    Only then are they loaded: a source may have a thousand waiting for one order, and go on posting.
+    Only then are they loaded: a source may have a thousand waiting for one order, and go on posting. Those of strict
+    sources wait for any change of their order, and are few.
     """
     event = logged.record.event
     if isinstance(event, StatusEvent):
@@ -83,69 +161,114 @@ def _may_release(logged: LoggedEvent) -> bool:
     return isinstance(event, OrderPlaced | OrderAmended)
 
 
-async def _load_due(connection: AsyncConnection, ledger: Ledger, watermark_ms: int) -> None:
-    columns = [held_events.c[name] for name in _HELD]
-    rows = await connection.execute(
-        select(*columns).where(held_events.c.partition == ledger.partition, held_events.c.deadline_ms <= watermark_ms)
-    )
-    _load_held(ledger, (tuple(row) for row in rows))
+def _by_workspace(keys: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Order ids or receipt digests of each workspace, sorted."""
+    found: dict[str, list[str]] = {}
+    for workspace, name in sorted(keys):
+        found.setdefault(workspace, []).append(name)
+    return found
 
 
-async def _load_held_of(connection: AsyncConnection, ledger: Ledger, workspace: str, order_ids: set[str]) -> None:
-    rows = await select_rows(
+async def _load_due(
+    connection: AsyncConnection,
+    ledger: Ledger,
+    entries: Sequence[LogEntry],
+    aside: Collection[Pair],
+    watermark_ms: int,
+) -> None:
+    rows = await due_rows(
         connection,
-        held_events,
-        _HELD,
-        fixed={"workspace": workspace},
-        many=("order_id", sorted(order_ids)),
+        ledger.partition,
+        until_ms=watermark_ms,
+        records=len(entries),
+        order_ids={key[1] for entry in entries if (key := order_key_of(entry)) is not None},
+        offsets={offset for _, offset in aside},
     )
     _load_held(ledger, rows)
 
 
+async def _load_held_of(connection: AsyncConnection, ledger: Ledger, wanted: _Wanted) -> None:
+    by_kind: tuple[tuple[set[OrderKey], dict[str, str]], ...] = (
+        (wanted.acted_on, {}),
+        (wanted.releasing - wanted.acted_on, {"kind": HoldKind.FOREIGN.value}),
+        (wanted.orders - wanted.acted_on, {"kind": HoldKind.AHEAD.value}),
+    )
+    for keys, kind in by_kind:
+        for workspace, order_ids in _by_workspace(keys).items():
+            fixed = {"workspace": workspace, "partition": ledger.partition, **kind}
+            rows = await select_rows(connection, held_events, HELD_FIELDS, fixed=fixed, many=("order_id", order_ids))
+            _load_held(ledger, rows)
+
+
 def _load_held(ledger: Ledger, rows: Iterable[tuple[Any, ...]]) -> None:
-    for _, offset, deadline_ms, received_ms, value in rows:
+    for _, offset, deadline_ms, received_ms, kind, content, value in rows:
         if offset in ledger.held:
             continue
-        logged = read_event(offset, received_ms, bytes(value))
+        logged = with_content(read_event(offset, received_ms, bytes(value)), content)
         if not isinstance(logged, LoggedEvent):
             raise RecordUnknown(f"partition {ledger.partition}: the held record at offset {offset} is no event")
-        ledger.load(HeldEvent(logged, deadline_ms))
+        ledger.load(HeldEvent(logged, deadline_ms, HoldKind(kind)))
 
 
-async def _load_held_counts(connection: AsyncConnection, ledger: Ledger, source_uids: set[str]) -> None:
-    if not source_uids:
-        return
-    counts = await connection.execute(
-        select(held_events.c.source_uid, func.count())
-        .where(held_events.c.partition == ledger.partition, held_events.c.source_uid.in_(sorted(source_uids)))
-        .group_by(held_events.c.source_uid)
+async def _load_dead_letters(connection: AsyncConnection, ledger: Ledger, wanted: _Wanted) -> None:
+    for workspace, order_ids in _by_workspace(wanted.orders).items():
+        own = {"workspace": workspace, "partition": ledger.partition}
+        rows = await select_rows(connection, dead_letters, DEAD_LETTER_COLUMNS, fixed=own, many=("order_id", order_ids))
+        for row in rows:
+            letter = _dead_letter(row)
+            ledger.load_dead_letter(letter)
+            if letter.is_open and letter.order_key in wanted.acted_on:
+                wanted.add_letter(letter)
+
+
+def _dead_letter(row: tuple[Any, ...]) -> DeadLetter:
+    named = dict(zip(DEAD_LETTER_COLUMNS, row, strict=True))
+    return DeadLetter(
+        **{
+            **named,
+            "state": DeadLetterState(named["state"]),
+            "parks": Parks(named["parks"]),
+            "record": None if named["record"] is None else bytes(named["record"]),
+        }
     )
-    ledger.held_by_source = Counter({row[0]: int(row[1]) for row in counts})
 
 
-async def _load_orders(
-    connection: AsyncConnection, ledger: Ledger, workspace: str, events: Sequence[LoggedEvent]
-) -> None:
-    fixed = {"workspace": workspace}
-    order_ids = sorted({event.record.order_id for event in events})
-    for row in await select_rows(connection, orders, ORDER_COLUMNS, fixed=fixed, many=("order_id", order_ids)):
-        ledger.orders[(workspace, row[1])] = order_state(row)
-    detailed = sorted(
-        {event.record.order_id for event in events if isinstance(event.record.event, OrderPlaced | OrderAmended)}
-    )
+async def _load_parked_counts(connection: AsyncConnection, ledger: Ledger) -> None:
+    parking = (letter for letter in ledger.dead_letters.values() if letter.is_open)
+    keys = {letter.order_key for letter in parking if letter.parks is not Parks.NOTHING}
+    for workspace, order_ids in _by_workspace(keys).items():
+        parked = await count_parked(connection, ledger.partition, workspace, order_ids)
+        ledger.parked_by_source.update({(workspace, order_id): counts for order_id, counts in parked.items()})
+
+
+async def _load_orders(connection: AsyncConnection, ledger: Ledger, wanted: _Wanted) -> None:
+    for workspace, order_ids in _by_workspace(wanted.orders).items():
+        fixed = {"workspace": workspace}
+        for row in await select_rows(connection, orders, ORDER_COLUMNS, fixed=fixed, many=("order_id", order_ids)):
+            ledger.orders[(workspace, row[1])] = order_state(row)
+    for workspace, order_ids in _by_workspace(wanted.detailed).items():
+        await _load_details(connection, ledger, workspace, order_ids)
+
+
+async def _load_details(connection: AsyncConnection, ledger: Ledger, workspace: str, order_ids: Sequence[str]) -> None:
+    fixed, many = {"workspace": workspace}, ("order_id", order_ids)
     columns = ("order_id", "details", "erased")
-    for row in await select_rows(connection, order_details, columns, fixed=fixed, many=("order_id", detailed)):
+    for row in await select_rows(connection, order_details, columns, fixed=fixed, many=many):
         ledger.details[(workspace, row[0])] = Details(orjson.loads(row[1]), bool(row[2]))
     names = ("order_id", "external_id")
-    for row in await select_rows(connection, order_external_ids, names, fixed=fixed, many=("order_id", detailed)):
+    for row in await select_rows(connection, order_external_ids, names, fixed=fixed, many=many):
         ledger.details.setdefault((workspace, row[0]), Details()).external_ids.add(row[1])
 
 
-async def _load_receipts(
-    connection: AsyncConnection, ledger: Ledger, workspace: str, events: Sequence[LoggedEvent]
+async def _load_receipts(connection: AsyncConnection, ledger: Ledger, keys: set[ReceiptKey]) -> None:
+    for workspace, digests in _by_workspace(keys).items():
+        await _load_receipts_of(connection, ledger, workspace, digests)
+
+
+async def _load_receipts_of(
+    connection: AsyncConnection, ledger: Ledger, workspace: str, digests: Sequence[str]
 ) -> None:
     fixed = {"workspace": workspace}
-    digests = sorted({event.record.receipt_digest for event in events})
     columns = ("digest", *RECEIPT_COLUMNS)
     for row in await select_rows(connection, receipts, columns, fixed=fixed, many=("digest", digests)):
         named = dict(zip(columns, row, strict=True))

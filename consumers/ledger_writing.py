@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.bulk import delete_rows, insert_rows
 from backbone.store.tables import (
+    dead_letters,
     event_payloads,
     held_events,
     order_details,
@@ -24,18 +25,21 @@ from backbone.store.tables import (
     reused_event_ids,
     trail,
 )
+from consumers.erased_rows import erase_external_ids, erase_rows
 from consumers.ledger import Ledger
-from consumers.ledger_reading import RECEIPT_COLUMNS
+from consumers.ledger_entries import HeldEvent
+from consumers.ledger_reading import DEAD_LETTER_COLUMNS, RECEIPT_COLUMNS
 from consumers.logged_event import LoggedEvent
 from consumers.order_rows import ORDER_COLUMNS, order_row
+from consumers.stripping import ERASED
 from schemas.events import StatusEvent
 from schemas.outcomes import TrailRow
-from schemas.records import OperatorRecord, dump_record
+from schemas.records import ApplicableRecord, OperatorRecord, dump_record
 
-_TRAIL = tuple(field.name for field in fields(TrailRow))
-_trail_values = attrgetter(*_TRAIL)
+TRAIL_COLUMNS = tuple(field.name for field in fields(TrailRow))
+_trail_values = attrgetter(*TRAIL_COLUMNS)
 _receipt_values = attrgetter(*RECEIPT_COLUMNS)
-_HELD = (
+HELD_COLUMNS = (
     "workspace",
     "partition",
     "offset",
@@ -44,10 +48,11 @@ _HELD = (
     "digest",
     "kind",
     "deadline_ms",
+    "content_digest",
     "received_ms",
     "record",
 )
-_PAYLOADS = (
+PAYLOAD_COLUMNS = (
     "workspace",
     "partition",
     "offset",
@@ -58,19 +63,21 @@ _PAYLOADS = (
     "cancel_reason",
     "attributes",
 )
+PARTY_COLUMNS = ("workspace", "slot", "party", "order_id", "former", "announced_ms")
 
 
 async def write_changes(connection: AsyncConnection, ledger: Ledger) -> None:
     """All changes of the ledger. Raises what the database raises; the transaction is then the caller's to roll back."""
     changes, partition = ledger.changes, ledger.partition
     await insert_rows(
-        connection, trail, (*_TRAIL, "hash"), [(*_trail_values(row), row_hash) for row, row_hash in changes.rows]
+        connection, trail, (*TRAIL_COLUMNS, "hash"), [(*_trail_values(row), row_hash) for row, row_hash in changes.rows]
     )
     await insert_rows(
         connection,
         event_payloads,
-        _PAYLOADS,
-        [_payload_row(partition, logged) for logged in changes.arrivals],
+        PAYLOAD_COLUMNS,
+        [payload_row(partition, logged) for logged in changes.arrivals],
+        on_conflict="ignore",  # a replayed event has come before
     )
     await insert_rows(
         connection,
@@ -90,6 +97,10 @@ async def write_changes(connection: AsyncConnection, ledger: Ledger) -> None:
     )
     await _write_orders(connection, ledger)
     await _write_held(connection, ledger)
+    if changes.dead_letters:
+        await _write_dead_letters(connection, ledger)
+    for erasure in changes.erasures:
+        await erase_rows(connection, partition, erasure)
 
 
 async def _write_orders(connection: AsyncConnection, ledger: Ledger) -> None:
@@ -98,16 +109,18 @@ async def _write_orders(connection: AsyncConnection, ledger: Ledger) -> None:
         connection,
         orders,
         ORDER_COLUMNS,
-        [order_row(ledger.orders[key], ledger.partition) for key in sorted(changes.orders)],
+        [order_row(ledger.orders[key], ledger.partition, ledger.is_parked(key)) for key in sorted(changes.orders)],
         on_conflict="update",
     )
     await insert_rows(
         connection,
         order_parties,
-        ("workspace", "slot", "party", "order_id", "former", "announced_ms"),
+        PARTY_COLUMNS,
         sorted(_party_rows(ledger)),
         on_conflict="update",
     )
+    for erasure in changes.erasures:
+        await erase_external_ids(connection, erasure)
     await insert_rows(
         connection,
         order_external_ids,
@@ -144,28 +157,39 @@ async def _write_held(connection: AsyncConnection, ledger: Ledger) -> None:
     await delete_rows(
         connection, held_events, fixed={"partition": partition}, many=("offset", sorted(changes.released))
     )
-    rows = []
-    for offset in sorted(changes.held):
-        held = ledger.held[offset]
-        record = held.logged.record
-        rows.append(
-            (
-                record.workspace,
-                partition,
-                offset,
-                record.order_id,
-                record.source.uid,
-                record.receipt_digest,
-                "foreign",
-                held.deadline_ms,
-                held.logged.log_ms,
-                dump_record(record.model_copy(update={"payload": None})),  # its body lies in event_payloads
-            )
-        )
-    await insert_rows(connection, held_events, _HELD, rows)
+    rows = [held_row(partition, ledger.held[offset]) for offset in sorted(changes.held | changes.reheld)]
+    await insert_rows(connection, held_events, HELD_COLUMNS, rows, on_conflict="update" if changes.reheld else "fail")
 
 
-def _payload_row(partition: int, logged: LoggedEvent) -> tuple[Any, ...]:
+def held_row(partition: int, held: HeldEvent) -> tuple[Any, ...]:
+    """A waiting event as a row in the order of HELD_COLUMNS."""
+    logged, record = held.logged, held.logged.record
+    return (
+        record.workspace,
+        partition,
+        logged.offset,
+        record.order_id,
+        record.source.uid,
+        record.receipt_digest,
+        held.kind.value,
+        held.deadline_ms,
+        logged.content,
+        logged.log_ms,
+        dump_record(record.model_copy(update={"payload": None})),  # its body lies in event_payloads
+    )
+
+
+async def _write_dead_letters(connection: AsyncConnection, ledger: Ledger) -> None:
+    letters = [ledger.dead_letters[pair] for pair in sorted(ledger.changes.dead_letters)]
+    columns = ("workspace", "partition", *(name for name in DEAD_LETTER_COLUMNS if name != "workspace"))
+    rows = [
+        (letter.workspace, ledger.partition, *(getattr(letter, name) for name in columns[2:])) for letter in letters
+    ]
+    await insert_rows(connection, dead_letters, columns, rows, on_conflict="update")
+
+
+def payload_row(partition: int, logged: LoggedEvent) -> tuple[Any, ...]:
+    """What an event brought that may be erased, as a row in the order of PAYLOAD_COLUMNS."""
     record, event = logged.record, logged.record.event
     reason, attributes = (event.reason, event.attributes) if isinstance(event, StatusEvent) else (None, ())
     return (
@@ -174,8 +198,13 @@ def _payload_row(partition: int, logged: LoggedEvent) -> tuple[Any, ...]:
         logged.offset,
         record.order_id,
         logged.payload,
-        record.salt,
-        record.why if isinstance(record, OperatorRecord) and event.comment is None else event.comment,
+        record.salt or None,  # an erased one is empty
+        event.comment if event.comment is not None else _why(record),
         reason,
         orjson.dumps(attributes).decode(),
     )
+
+
+def _why(record: ApplicableRecord) -> str | None:
+    """Why an operator did it. Of a record that was erased before it is written, what an erasure leaves of a row."""
+    return record.why if isinstance(record, OperatorRecord) and record.why != ERASED else None

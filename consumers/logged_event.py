@@ -1,12 +1,29 @@
-"""A record of the received log, read and understood, with its place and time in the log."""
+"""A record of the received log, read and understood, with its place and time in the log.
+
+Three things may lie there: an event to decide, a control record, and bytes that nobody can read. What a newer release
+may have written is none of them: it stops the partition. That is a kind of record that this one does not know, or a
+type of event, a status, a role or a policy.
+"""
 
 from __future__ import annotations
 
 from base64 import b64decode
 from dataclasses import dataclass
 
+import orjson
+from pydantic import ValidationError
+
 from schemas.errors import RecordUnknown
-from schemas.records import ApplicableRecord, EventRecord, OperatorRecord, TickRecord, digest_event, load_record
+from schemas.identifiers import DEFAULT_WORKSPACE, normalise_id
+from schemas.records import (
+    KNOWN_KINDS,
+    ApplicableRecord,
+    ControlRecord,
+    EventRecord,
+    OperatorRecord,
+    digest_event,
+    load_record,
+)
 
 OrderKey = tuple[str, str]
 """Workspace and order id."""
@@ -24,6 +41,11 @@ class LoggedEvent:
     content: str
 
     @property
+    def event_id(self) -> str:
+        """The record's event id."""
+        return self.record.event_id
+
+    @property
     def order_key(self) -> OrderKey:
         """Which order it is about."""
         return self.record.workspace, self.record.order_id
@@ -39,11 +61,105 @@ class LoggedEvent:
         return None if self.record.payload is None else b64decode(self.record.payload)
 
 
-def read_event(offset: int, log_ms: int, value: bytes) -> LoggedEvent | TickRecord:
-    """A record of the received log, parsed. Raises RecordUnknown for what this release does not know."""
-    record = load_record(value)
-    if isinstance(record, TickRecord):
-        return record
-    if not isinstance(record, EventRecord | OperatorRecord):
-        raise RecordUnknown(f"records of the kind {record.kind} cannot be applied yet")
-    return LoggedEvent(offset=offset, log_ms=log_ms, record=record, content=digest_event(record.event))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedControl:
+    """A control record with its place and time in the log."""
+
+    offset: int
+    log_ms: int
+    record: ControlRecord
+
+    @property
+    def event_id(self) -> str:
+        """The record's event id."""
+        return self.record.event_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A record that is no JSON, or of a known kind and broken. Applying it always fails; it can only be set aside.
+
+    A type, status, role or policy that no release knows yet does not make it broken: see `read_event`.
+    """
+
+    offset: int
+    log_ms: int
+    value: bytes
+    problem: str
+    order_key: OrderKey | None
+    """From the record's key; None where that names no order."""
+    event_id: str
+    """From its headers, else `unreadable-` and the offset."""
+
+
+LogEntry = LoggedEvent | LoggedControl | Unreadable
+
+
+def read_event(
+    offset: int, log_ms: int, value: bytes, *, key: bytes | None = None, event_id: str | None = None
+) -> LogEntry:
+    """A record of the received log, parsed. `key` and `event_id` (of the headers) name what cannot be read.
+
+    Raises RecordUnknown for a kind that this release does not know, or in a known kind a type of event, a status, a
+    role or a policy: setting such a record aside would park orders that a newer release has no trouble with.
+    """
+    try:
+        record = load_record(value)
+    except RecordUnknown as error:
+        if _is_of_another_release(value, error):
+            raise
+        return Unreadable(
+            offset=offset,
+            log_ms=log_ms,
+            value=value,
+            problem=str(error),
+            order_key=_order_of(key),
+            event_id=_storable_id(event_id) or f"unreadable-{offset}",
+        )
+    if isinstance(record, EventRecord | OperatorRecord):
+        return LoggedEvent(offset=offset, log_ms=log_ms, record=record, content=digest_event(record.event))
+    return LoggedControl(offset=offset, log_ms=log_ms, record=record)
+
+
+_NAMED_VALUES = frozenset({("source", "role"), ("source", "policy"), ("event", "status")})
+"""Where a record holds a name out of a list that a newer release may have added to. The event's type is another one."""
+
+
+def _is_of_another_release(value: bytes, error: RecordUnknown) -> bool:
+    try:
+        document = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return False
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if not isinstance(kind, str):
+        return False
+    return kind not in KNOWN_KINDS or _names_what_is_unknown(error.__cause__)
+
+
+def _names_what_is_unknown(cause: BaseException | None) -> bool:
+    """Whether a name stands where this release knows only others. What is no name at all is broken."""
+    if not isinstance(cause, ValidationError):
+        return False
+    for found in cause.errors(include_url=False):
+        where, given = found["loc"], found["input"]
+        if found["type"] == "union_tag_invalid" and where[-1:] == ("event",):
+            given = given.get("type")
+        elif found["type"] != "enum" or (where[1], where[-1]) not in _NAMED_VALUES:
+            continue
+        if isinstance(given, str):
+            return True
+    return False
+
+
+def _order_of(key: bytes | None) -> OrderKey | None:
+    """The order that a record's key names. The workspace stands before the first colon."""
+    workspace, _, order_id = (key or b"").decode(errors="replace").partition(":")
+    return (workspace, order_id) if workspace == DEFAULT_WORKSPACE and _storable_id(order_id) == order_id else None
+
+
+def _storable_id(text: str | None) -> str | None:
+    """The text as an id, or None where it can be none."""
+    try:
+        return normalise_id(text)
+    except ValueError:
+        return None

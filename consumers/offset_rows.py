@@ -3,11 +3,14 @@
 `pass_fence` is the first statement of every transaction. It moves `next` from where this worker believes it to be; if
 another worker moved it first, no row matches and the worker has lost the partition. Moving it also locks the row, so
 nothing read afterwards can change before the commit. A fence that left the offset where it is would fence nothing.
+
+`claims` counts the owners that came since the offset last moved or was let go in order. Two of them mean that an owner
+took the partition and was never heard of again: the records it had in hand may have killed it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,6 +33,9 @@ class Cursor:
     seq: int
     published: int
     watermark_ms: int
+    dead_seq: int = 0
+    dead_published: int = 0
+    claims: int = 0
 
 
 async def create_offset_row(connection: AsyncConnection, partition: int) -> None:
@@ -38,33 +44,55 @@ async def create_offset_row(connection: AsyncConnection, partition: int) -> None
     await insert_rows(connection, offsets, columns, [(partition, 0, 0, 0, None, 0, GENESIS)], on_conflict="ignore")
 
 
+async def raise_claims(connection: AsyncConnection, partition: int) -> None:
+    """Notes in the partition's row that one more owner came. Every commit and `let_go` begin the count anew."""
+    own = offsets.c.partition == partition
+    await connection.execute(update(offsets).where(own).values(claims=offsets.c.claims + 1))
+
+
+async def let_go(connection: AsyncConnection, partition: int, upcoming: int) -> None:
+    """The owner whose next offset is `upcoming` leaves in order. Does nothing if another one moved the offset."""
+    own = (offsets.c.partition == partition, offsets.c.next == upcoming)
+    await connection.execute(update(offsets).where(*own).values(claims=0))
+
+
 async def read_cursor(connection: AsyncConnection, partition: int) -> Cursor | None:
     """The partition's cursor, or None before its first owner came."""
     row = (
         await connection.execute(
-            select(
-                offsets.c.next, offsets.c.last_event_id, offsets.c.seq, offsets.c.published, offsets.c.watermark_ms
-            ).where(offsets.c.partition == partition)
+            select(*(offsets.c[field.name] for field in fields(Cursor))).where(offsets.c.partition == partition)
         )
     ).one_or_none()
     return None if row is None else Cursor(*row)
 
 
 async def pass_fence(
-    connection: AsyncConnection, partition: int, *, start: int, end: int, last_event_id: str, published: int
+    connection: AsyncConnection,
+    partition: int,
+    *,
+    start: int,
+    end: int,
+    last_event_id: str | None,
+    published: int,
+    dead_published: int = 0,
 ) -> Ledger:
-    """Moves `next` from `start` to `end`; returns the ledger of what stood before. Raises PartitionLost."""
+    """Moves `next` from `start` to `end`, and both relays' cursors; returns the ledger of what stood before.
+
+    Raises PartitionLost.
+    """
     row = (
         await connection.execute(
             update(offsets)
             .where(offsets.c.partition == partition, offsets.c.next == start)
-            .values(next=end, last_event_id=last_event_id, published=published)
-            .returning(offsets.c.watermark_ms, offsets.c.seq, offsets.c.hash)
+            .values(next=end, last_event_id=last_event_id, published=published, dead_published=dead_published, claims=0)
+            .returning(offsets.c.watermark_ms, offsets.c.seq, offsets.c.hash, offsets.c.dead_seq)
         )
     ).one_or_none()
     if row is None:
         raise PartitionLost(f"partition {partition}: another worker has moved past offset {start}")
-    return Ledger(partition=partition, watermark_ms=row.watermark_ms, seq=row.seq, hash=bytes(row.hash))
+    return Ledger(
+        partition=partition, watermark_ms=row.watermark_ms, seq=row.seq, hash=bytes(row.hash), dead_seq=row.dead_seq
+    )
 
 
 async def write_head(connection: AsyncConnection, ledger: Ledger) -> None:
@@ -72,5 +100,5 @@ async def write_head(connection: AsyncConnection, ledger: Ledger) -> None:
     await connection.execute(
         update(offsets)
         .where(offsets.c.partition == ledger.partition)
-        .values(watermark_ms=ledger.watermark_ms, seq=ledger.seq, hash=ledger.hash)
+        .values(watermark_ms=ledger.watermark_ms, seq=ledger.seq, hash=ledger.hash, dead_seq=ledger.dead_seq)
     )

@@ -33,8 +33,8 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def order_row(order: OrderState, partition: int) -> tuple[Any, ...]:
-    """The order as a row in the order of ORDER_COLUMNS."""
+def order_row(order: OrderState, partition: int, is_parked: bool = False) -> tuple[Any, ...]:
+    """The order as a row in the order of ORDER_COLUMNS. `is_parked`: whether all of it waits behind a dead letter."""
     kept = {
         "passers": {str(status): list(by) for status, by in order.passers.items()},
         "cancellation": None if order.cancellation is None else list(order.cancellation),
@@ -58,7 +58,7 @@ def order_row(order: OrderState, partition: int) -> tuple[Any, ...]:
         order.placed_us,
         order.step_received_ms,
         order.step_occurred_us,
-        False,
+        is_parked,
     )
 
 

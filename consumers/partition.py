@@ -1,18 +1,15 @@
 """One partition in this worker's hands: fetch, apply, publish, tick, until it is lost, stopped or shut down.
 
 Before the first batch, and whenever the log or this process was away, it makes sure that the log is the one the store
-remembers: `next` must lie inside it, and the record before `next`, where the log still has it, must carry the
-remembered event id. A topic that was recreated or truncated stops the partition here instead of feeding it other
-records under the same offsets.
+remembers (`consumers.log_identity`). A topic that was recreated or truncated stops the partition here instead of
+feeding it other records under the same offsets.
 
-A batch that fails for a reason of its own is applied record by record, so everything before the culprit is in; then the
-partition stops, loudly, with the culprit's offset in the message. (Setting it aside is a later release's.)
+What becomes of a batch that fails for a reason of its own is told in `consumers.narrowing`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -21,21 +18,25 @@ import structlog
 
 from backbone.clocks import Clock
 from backbone.eventlog.port import EventLog, GroupMember, LogRecord
-from backbone.eventlog.received import event_id_of, tick_to_log
 from backbone.metrics import Metrics
-from consumers.applier import Applied, Applier
+from consumers.applier import Applied, Applier, Waiting
+from consumers.batch_report import report_batch, report_confirmed
+from consumers.dead_letter import Aside
+from consumers.dead_letter_limits import DEFAULT_LIMITS, DeadLetterLimits
+from consumers.heavy_transaction import HeavyTransaction
+from consumers.listed_applier import ListedApplier
+from consumers.log_identity import LogIdentity
+from consumers.narrowing import Narrowing
 from consumers.offset_rows import Cursor
 from consumers.patience import FIRST_PAUSE_S, patiently
+from consumers.published_topics import PublishedTopics, Standing
 from consumers.relay import Relay
+from consumers.ticking import Ticker
 from schemas.errors import (
-    LogGap,
-    LogReplaced,
     LogUnavailable,
     PartitionLost,
-    PartitionStopped,
     StoreUnavailable,
 )
-from schemas.records import TickRecord
 
 _log = structlog.get_logger("mealtrail.consumers")
 
@@ -44,33 +45,76 @@ FROZEN_S = 1.0
 """A wait for records that takes so much longer than asked for means that this process did not run."""
 
 
+RETRY_PAUSE_S = 0.2
+"""Before a failed decision is tried again; twice as long after each failure."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionParts:
     """What every partition of a worker works with."""
 
     log: EventLog
     applier: Applier
+    identity: LogIdentity
+    published: PublishedTopics
     metrics: Metrics
     clock: Clock
     received_topic: str
     batch_size: int = 1000
     idle_s: float = 1.0
     """Longest wait for records before looking at holds."""
+    limits: DeadLetterLimits = DEFAULT_LIMITS
+    retry_pause_s: float = RETRY_PAUSE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Relays:
+    """What publishes the partition's committed rows."""
+
+    outcomes: Relay
+    dead_letters: Relay
+
+    def committed(self, cursor: Cursor) -> None:
+        """Rows up to the cursor's numbers are in the store. Returns at once."""
+        self.outcomes.committed(cursor.seq)
+        self.dead_letters.committed(cursor.dead_seq)
+
+    def go_back(self, standing: Standing) -> None:
+        """What the topics do not have is published again. Returns at once."""
+        self.outcomes.go_back(standing.outcomes)
+        self.dead_letters.go_back(standing.dead_letters)
 
 
 class PartitionWorker:
-    """Owns one partition from `run` to its end. `relay` must run beside it."""
+    """Owns one partition from `run` to its end. The relays must run beside it."""
 
-    def __init__(self, parts: PartitionParts, *, partition: int, relay: Relay, cursor: Cursor) -> None:
+    def __init__(self, parts: PartitionParts, *, partition: int, relays: Relays, cursor: Cursor) -> None:
         self._parts = parts
         self._partition = partition
-        self._relay = relay
+        self._relays = relays
+        self._applier = ListedApplier(parts.applier.store)
         self._cursor = cursor
-        self._deadline: int | None = None
-        self._tick_not_before = 0.0
+        self._ticker = Ticker(
+            log=parts.log,
+            topic=parts.received_topic,
+            clock=parts.clock,
+            partition=partition,
+            idle_s=parts.idle_s,
+        )
         self._seen_at = parts.clock.monotonic()
         self._log_was_away = False
         self._stopping = asyncio.Event()
+        self._heavy = HeavyTransaction(metrics=parts.metrics, clock=parts.clock, partition=partition)
+        self._narrowing = Narrowing(
+            applier=self._applier,
+            limits=parts.limits,
+            metrics=parts.metrics,
+            partition=partition,
+            apply=self._apply,
+            upcoming=lambda: self._cursor.next,
+            stopping=self._stopping,
+            pause_s=parts.retry_pause_s,
+        )
 
     def stop(self) -> None:
         """Ends `run` after the batch in hand. Returns at once, may be repeated."""
@@ -81,6 +125,11 @@ class PartitionWorker:
         """The offset of the next record to apply."""
         return self._cursor.next
 
+    @property
+    def too_heavy_offset(self) -> int | None:
+        """The record whose transaction the store does not finish, though it answers; None while there is none."""
+        return self._heavy.offset
+
     async def wait_stopped(self) -> None:
         """Returns once `stop` was called."""
         await self._stopping.wait()
@@ -88,55 +137,52 @@ class PartitionWorker:
     async def run(self, member: GroupMember) -> None:
         """Works until `stop` or until the group takes the partition away.
 
-        Raises PartitionStopped (LogGap, LogReplaced, RecordUnknown, RecordUnappliable) when the partition must not go
-        on. Outages of log and store are waited out. Cancelling it is safe at any point.
+        Raises PartitionStopped (LogGap, LogReplaced, RecordUnknown, TooManyDeadLetters, RecordUnappliable) and
+        ConfigurationError (PartitionSetInvalid, HistoryLost, StoreRebuilding) when it must not go on. Outages of log
+        and store are waited out. Cancelling it is safe at any point.
         """
         try:
             await self._check_identity(member)
-            self._relay.committed(self._cursor.seq)
-            await self._look_at_holds()
+            await self._look_at_topics()
+            self._relays.committed(self._cursor)
+            await self._look_at_waiting()
+            await self._narrowing.look_back(claims=self._cursor.claims, batch_size=self._parts.batch_size)
             while not self._stopping.is_set():
                 records = await self._fetch(member)
                 if self._is_doubtful():
                     await self._check_identity(member)
                 elif records:
-                    await self._apply_or_narrow(records)
-                else:
-                    await self._tick_if_due()
+                    await self._take(records)
+                elif not self._stopping.is_set():
+                    await self._ticker.tick_if_due()
         except PartitionLost:
             _log.info("partition_lost", partition=self._partition, next=self._cursor.next)
 
+    def doubt(self) -> None:
+        """Lets the worker look at the log's identity before it applies anything more. Returns at once."""
+        self._log_was_away = True
+
     async def _check_identity(self, member: GroupMember) -> None:
-        cursor, partition = self._cursor, self._partition
-
         async def look() -> None:
-            bounds = (await self._parts.log.bounds(self._parts.received_topic, [partition]))[partition]
-            if not bounds.start <= cursor.next <= bounds.end:
-                raise LogGap(
-                    f"partition {partition}: the store wants offset {cursor.next}, the log holds {bounds.start} to "
-                    f"{bounds.end}; the topic was truncated, expired or recreated, or the store is another one's"
-                )
-            if cursor.next - 1 < bounds.start or cursor.last_event_id is None:
-                return
-            before = await member.fetch(partition, cursor.next - 1, max_records=1, timeout=self._parts.idle_s)
-            if not before:
-                raise LogUnavailable("the record before the next one did not come")
-            if event_id_of(before[0].headers) != cursor.last_event_id:
-                raise LogReplaced(
-                    f"partition {partition}: the record at offset {cursor.next - 1} is not the one that was applied; "
-                    "the topic was recreated. Point this store at its own log, or rebuild it from this one"
-                )
+            await self._parts.identity.check_partition(member, self._partition, self._cursor)
 
-        await patiently(look, doing="check the log's identity", partition=partition)
+        await patiently(look, doing="check the log's identity", partition=self._partition)
         self._seen_at, self._log_was_away = self._parts.clock.monotonic(), False
+
+    async def _look_at_topics(self) -> None:
+        """Where the store stands against what was published of the partition."""
+
+        async def look() -> Standing:
+            return await self._parts.published.look(self._partition, self._cursor)
+
+        standing = await patiently(look, doing="look at what is published", partition=self._partition)
+        self._cursor = standing.cursor
+        self._applier.follow(standing.listed, after=standing.cursor.dead_seq)
+        self._relays.go_back(standing)
 
     async def _fetch(self, member: GroupMember) -> list[LogRecord]:
         """Records from the cursor on; none after the idle time, or when stopping."""
-        timeout = self._parts.idle_s
-        if self._deadline is not None:
-            until_due = (self._deadline - self._parts.clock.now_ms()) / 1000
-            until_tick = max(until_due, self._tick_not_before - self._parts.clock.monotonic())
-            timeout = min(timeout, max(until_tick, 0.01))
+        timeout = self._ticker.wait_s()
 
         async def fetch() -> list[LogRecord]:
             try:
@@ -167,111 +213,96 @@ class PartitionWorker:
         is_doubtful, self._log_was_away = self._log_was_away or away_s > self._parts.idle_s + FROZEN_S, False
         return is_doubtful
 
-    async def _apply_or_narrow(self, records: Sequence[LogRecord]) -> None:
+    async def _take(self, records: Sequence[LogRecord]) -> None:
+        """Applies what was fetched. After a lost fence the worker goes on from where the other one came to: the group
+        decides who owns the partition, and may have decided for us.
+        """
         try:
-            await self._apply(records)
-        except LogGap:
-            raise
-        except PartitionStopped:
-            if len(records) == 1:
-                raise
-            for record in records:
-                await self._apply([record])
+            await self._narrowing.apply(records)
+        except PartitionLost:
+            believed = self._cursor.next
+            self._parts.metrics.fences_lost.inc()
+            self._cursor = await self._read_cursor()
+            _log.warning("fence_lost", partition=self._partition, believed=believed, next=self._cursor.next)
+            if self._cursor.next < believed:  # an older store was put in its place
+                self._log_was_away = True
+                await self._look_at_topics()
+            self._relays.committed(self._cursor)  # the other one may be gone, and nobody else looks after what it left
+            await self._look_at_waiting()
 
-    async def _apply(self, records: Sequence[LogRecord]) -> None:
+    async def _apply(self, records: Sequence[LogRecord], aside: Aside | None) -> None:
         """Applies a batch exactly once, waiting out the store; an ambiguous commit is looked up, never repeated."""
-        start, end = self._cursor.next, self._cursor.next + len(records)
         began = perf_counter()
+        try:
+            await self._apply_surely(records, aside, began)
+        finally:
+            self._heavy.end()
+
+    async def _apply_surely(self, records: Sequence[LogRecord], aside: Aside | None, began: float) -> None:
+        before, start, end = self._cursor, self._cursor.next, self._cursor.next + len(records)
+        published, dead_published = self._relays.outcomes.published, self._relays.dead_letters.published
         applied: Applied | None = None
         while applied is None:
             try:
-                applied = await self._parts.applier.apply(
-                    self._partition, records, start=start, published=self._relay.published
+                applied = await self._applier.apply(
+                    self._partition,
+                    records,
+                    start=start,
+                    published=published,
+                    dead_published=dead_published,
+                    aside=aside,
                 )
             except StoreUnavailable as error:
                 _log.warning("store_unavailable", partition=self._partition, offset=start, problem=str(error))
                 await asyncio.sleep(FIRST_PAUSE_S)
-                self._cursor = await self._read_cursor()
+                answers = await self._look_where_we_are()
                 if self._cursor.next == end:
-                    _log.info("commit_confirmed", partition=self._partition, next=end)
-                    break
+                    report_confirmed(self._parts.metrics, self._partition, before, self._cursor)
+                    self._relays.committed(self._cursor)
+                    await self._look_at_waiting()
+                    return
                 if self._cursor.next != start:
                     raise PartitionLost(f"partition {self._partition}: another worker moved on") from error
-            except PartitionLost:
-                self._parts.metrics.fences_lost.inc()
-                self._cursor = await self._read_cursor()
-                _log.warning("fence_lost", partition=self._partition, believed=start, next=self._cursor.next)
-                return
-        if applied is None:
-            self._relay.committed(self._cursor.seq)
-            await self._look_at_holds()
-            return
+                self._heavy.note(start, len(records), answers=answers, problem=str(error))
         self._cursor = Cursor(
-            applied.next, applied.last_event_id, applied.seq, self._relay.published, applied.watermark_ms
+            next=applied.next,
+            last_event_id=applied.last_event_id,
+            seq=applied.seq,
+            published=published,
+            watermark_ms=applied.watermark_ms,
+            dead_seq=applied.dead_seq,
+            dead_published=dead_published,
         )
-        self._relay.committed(applied.seq)
-        self._report(applied, start, perf_counter() - began)
-        if applied.held or applied.released:
-            await self._look_at_holds()
+        self._relays.committed(self._cursor)
+        report_batch(self._parts.metrics, self._partition, applied, start=start, seconds=perf_counter() - began)
+        lag_ms = self._parts.clock.now_ms() - applied.watermark_ms
+        self._parts.metrics.watermark_lag.labels(str(self._partition)).set(max(0, lag_ms) / 1000)
+        if applied.released:
+            self._ticker.hurry()
+        if applied.held or applied.released or applied.dead_letters:
+            await self._look_at_waiting()
+
+    async def _look_where_we_are(self) -> bool:
+        """Reads the cursor, however long that takes; whether the store answered at once."""
+        try:
+            self._cursor = await self._parts.applier.cursor(self._partition)
+        except StoreUnavailable:
+            self._cursor = await self._read_cursor()
+            return False
+        return True
 
     async def _read_cursor(self) -> Cursor:
         async def read() -> Cursor:
-            return await self._parts.applier.cursor(self._partition)
+            return await self._applier.cursor(self._partition)
 
         return await patiently(read, doing="read the offset row", partition=self._partition)
 
-    async def _look_at_holds(self) -> None:
-        async def look() -> tuple[int, int | None]:
-            return await self._parts.applier.holds(self._partition)
+    async def _look_at_waiting(self) -> None:
+        async def look() -> Waiting:
+            return await self._applier.waiting(self._partition)
 
-        held, deadline = await patiently(look, doing="look at holds", partition=self._partition)
-        self._parts.metrics.held.labels(str(self._partition)).set(held)
-        if deadline != self._deadline:
-            self._deadline, self._tick_not_before = deadline, 0.0
-
-    async def _tick_if_due(self) -> None:
-        """Appends a tick when the first hold is due by our clock; the tick's own log time decides, not ours.
-
-        If the log's clock lags, the hold outlives the tick: another one only after the time that then remains.
-        """
-        parts = self._parts
-        if self._deadline is None or self._stopping.is_set() or parts.clock.now_ms() < self._deadline:
-            return
-        if parts.clock.monotonic() < self._tick_not_before:
-            return
-        tick = TickRecord(event_id=f"tick-{uuid.uuid4()}")
-        try:
-            positions = await parts.log.append(parts.received_topic, [tick_to_log(tick, self._partition)])
-        except LogUnavailable as error:
-            _log.warning("tick_not_appended", partition=self._partition, code=error.code)
-            self._tick_not_before = parts.clock.monotonic() + parts.idle_s
-            return
-        remaining_ms = max(0, self._deadline - positions[0].log_ms)
-        self._tick_not_before = parts.clock.monotonic() + max(remaining_ms / 1000, parts.idle_s)
-
-    def _report(self, applied: Applied, start: int, seconds: float) -> None:
-        metrics, label, by_verdict = (
-            self._parts.metrics,
-            str(self._partition),
-            sorted(applied.verdicts.items(), key=str),
-        )
-        for (verdict, reason), count in by_verdict:
-            metrics.verdicts.labels(verdict, reason or "").inc(count)
-        if applied.repeats:
-            metrics.verdicts.labels("duplicate", "").inc(applied.repeats)
-        metrics.moved_before_cancellation_ahead.inc(applied.ahead_of_cancelled)
-        metrics.batch_records.observe(applied.next - start)
-        metrics.batch_seconds.observe(seconds)
-        metrics.watermark_lag.labels(label).set(max(0, self._parts.clock.now_ms() - applied.watermark_ms) / 1000)
-        _log.info(
-            "batch_applied",
-            partition=self._partition,
-            offset=start,
-            records=applied.next - start,
-            seq=applied.seq,
-            verdicts={f"{verdict}:{reason}" if reason else verdict: n for (verdict, reason), n in by_verdict},
-            repeats=applied.repeats,
-            held=applied.held,
-            released=applied.released,
-            ms=round(seconds * 1000, 1),
-        )
+        waiting = await patiently(look, doing="look at holds", partition=self._partition)
+        metrics, label = self._parts.metrics, str(self._partition)
+        metrics.held.labels(label).set(waiting.held)
+        metrics.dead_letters_open.labels(label).set(waiting.dead_letters)
+        self._ticker.watch(waiting.deadline_ms)

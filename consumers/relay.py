@@ -1,18 +1,25 @@
-"""The trail, published: one outcome record a row, to the same partition number of the outcomes topic.
+"""Committed rows, published: one record a row, to the same partition number of another topic, in the order of `seq`.
 
-The relay of a partition runs inside the partition's owner and publishes what is committed, always from the row after
-the last acknowledged one and with one batch in flight. A publish whose answer is lost is sent again as it was, so the
-topic may hold a row twice, never one before its predecessors: a reader that drops what it has seen (`partition`, `seq`)
-reads every row once and in order. How far the relay came rides in the next fenced update (`offsets.published`).
+A relay runs inside the partition's owner and publishes what is committed, always from the row after the last
+acknowledged one and with one batch in flight. A publish whose answer is lost is sent again as it was, so the topic may
+hold a row twice, never one before its predecessors: a reader that drops what it has seen (`partition`, `seq`) reads
+every row once and in order. How far the relay came rides in the next fenced update (a cursor in `offsets`).
+
+Two kinds of rows go this way: the trail, to the outcomes topic, and the list of events that were set aside, to the
+dead-letters topic (`consumers.dead_letter_relay`).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import orjson
 import structlog
+from prometheus_client import Gauge
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.eventlog.port import EventLog, NewRecord
 from backbone.metrics import Metrics
@@ -31,25 +38,36 @@ TURNS = 1
 """Relays of one worker that may have a batch at the log at once. All of them together would fill the log's window of
 unresolved records, which ticks (and, in one process, webhooks) need too."""
 
+ReadRows = Callable[[AsyncConnection, int, int], Awaitable[Sequence[tuple[int, NewRecord]]]]
+"""The next rows of a partition after a seq, each with its seq, as they are published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Rows that are published, where to, and the gauge of how many are not yet."""
+
+    name: str
+    topic: str
+    read: ReadRows
+    lag: Gauge
+
 
 class Relay:
-    """Publishes one partition's trail. `published` is the last seq the topic has acknowledged to this owner."""
+    """Publishes one kind of a partition's rows. `published` is the last seq the topic acknowledged to this owner."""
 
     def __init__(
         self,
         *,
         log: EventLog,
-        topic: str,
+        publication: Publication,
         store: Store,
-        metrics: Metrics,
         partition: int,
         published: int,
         turns: asyncio.Semaphore,
     ) -> None:
         self._log = log
-        self._topic = topic
+        self._publication = publication
         self._store = store
-        self._metrics = metrics
         self._partition = partition
         self._turns = turns
         self.published = published
@@ -59,17 +77,22 @@ class Relay:
     def committed(self, seq: int) -> None:
         """Rows up to `seq` are in the store. Returns at once."""
         self._head = max(self._head, seq)
-        self._metrics.relay_lag.labels(str(self._partition)).set(self._head - self.published)
+        self._show_lag()
         self._more.set()
+
+    def go_back(self, seq: int) -> None:
+        """The topic has rows up to `seq` for sure: those behind it are published again. Returns at once."""
+        self.published = min(self.published, seq)
 
     async def run(self) -> None:
         """Publishes until cancelled; waits out outages of the log and of the store."""
+        doing = f"publish {self._publication.name}"
         while True:
             self._more.clear()
             if self.published >= self._head:
                 await self._more.wait()
                 continue
-            await patiently(self.publish_next, doing="publish outcomes", partition=self._partition)
+            await patiently(self.publish_next, doing=doing, partition=self._partition)
 
     async def drain(self) -> None:
         """Publishes what is committed, once through, without waiting out outages. The caller bounds it."""
@@ -79,23 +102,33 @@ class Relay:
     async def publish_next(self) -> None:
         """Publishes the next rows. Raises LogUnavailable (then some may be in the topic) or StoreUnavailable."""
         async with self._store.reading() as connection:
-            rows = (
-                await connection.execute(
-                    select(*ROW_COLUMNS)
-                    .where(trail.c.partition == self._partition, trail.c.seq > self.published)
-                    .order_by(trail.c.seq)
-                    .limit(BATCH_ROWS)
-                )
-            ).fetchall()
+            rows = await self._publication.read(connection, self._partition, self.published)
         if not rows:
             self._head = self.published
             return
-        batch = [read_row(values) for values in rows]
-        records = [outcome_record(row, row_hash) for row, row_hash in batch]
         async with self._turns:
-            await self._log.append(self._topic, records)
-        self.published = batch[-1][0].seq
-        self._metrics.relay_lag.labels(str(self._partition)).set(max(0, self._head - self.published))
+            await self._log.append(self._publication.topic, [record for _, record in rows])
+        self.published = rows[-1][0]
+        self._show_lag()
+
+    def _show_lag(self) -> None:
+        self._publication.lag.labels(str(self._partition)).set(max(0, self._head - self.published))
+
+
+def outcomes_publication(topic: str, metrics: Metrics) -> Publication:
+    """The trail, to the outcomes topic of that name."""
+    return Publication("outcomes", topic, _read_outcomes, metrics.relay_lag)
+
+
+async def _read_outcomes(connection: AsyncConnection, partition: int, after: int) -> list[tuple[int, NewRecord]]:
+    rows = await connection.execute(
+        select(*ROW_COLUMNS)
+        .where(trail.c.partition == partition, trail.c.seq > after)
+        .order_by(trail.c.seq)
+        .limit(BATCH_ROWS)
+    )
+    batch = [read_row(values) for values in rows]
+    return [(row.seq, outcome_record(row, row_hash)) for row, row_hash in batch]
 
 
 def outcome_record(row: TrailRow, row_hash: bytes) -> NewRecord:

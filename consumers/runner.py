@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import structlog
@@ -19,10 +19,14 @@ from backbone.eventlog.port import EventLog, GroupMember
 from backbone.metrics import Metrics
 from backbone.store.engine import Store
 from consumers.applier import Applier
-from consumers.offset_rows import Cursor
-from consumers.partition import PartitionParts, PartitionWorker
+from consumers.dead_letter_limits import DEFAULT_LIMITS, DeadLetterLimits
+from consumers.dead_letter_relay import dead_letters_publication
+from consumers.log_identity import LogIdentity
+from consumers.ownership import Ownership, OwnershipParts
+from consumers.partition import RETRY_PAUSE_S, PartitionParts, PartitionWorker
 from consumers.patience import patiently
-from consumers.relay import TURNS, Relay
+from consumers.published_topics import PublishedTopics
+from consumers.relay import TURNS, outcomes_publication
 from schemas.errors import (
     ConfigurationError,
     LogGap,
@@ -31,8 +35,11 @@ from schemas.errors import (
     PartitionStopped,
     RecordUnappliable,
     RecordUnknown,
+    TooManyDeadLetters,
     Unavailable,
 )
+from schemas.records import Erasable
+from schemas.topics import TopicNames
 
 _log = structlog.get_logger("mealtrail.consumers")
 
@@ -42,6 +49,7 @@ STOP_CODES = (
     LogReplaced.code,
     RecordUnknown.code,
     RecordUnappliable.code,
+    TooManyDeadLetters.code,
     ConfigurationError.code,
     MealtrailError.code,
 )
@@ -55,21 +63,30 @@ LAG_EVERY_S = 5.0
 class RunnerConfig:
     """Names and bounds of a worker."""
 
-    received_topic: str
-    outcomes_topic: str
+    topics: TopicNames
     group: str
     batch_size: int = 1000
     idle_s: float = 1.0
     stop_timeout_s: float = 10.0
     """How long a partition may take to finish its batch and publish it when it is lost or the worker stops."""
+    limits: DeadLetterLimits = DEFAULT_LIMITS
+    retry_pause_s: float = RETRY_PAUSE_S
+    retention: tuple[tuple[Erasable, int], ...] = ()
+    """How long each class of data is kept, in milliseconds; for good where it is not named."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerStatus:
-    """The partitions a worker owns, and those of them that stopped, with the code of why."""
+    """The partitions a worker owns, and those of them that stopped, with the code of why.
+
+    `heavy` has the partitions that stand at a record whose transaction the store does not finish, with its offset.
+    """
 
     owned: tuple[int, ...]
     stopped: dict[int, str]
+    heavy: dict[int, int] = field(default_factory=dict)
+    is_log_replaced: bool = False
+    """Whether the received topic is another one than the store remembers; seen also while no partition is owned."""
 
 
 class Runner:
@@ -85,24 +102,35 @@ class Runner:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._log = log
-        self._store = store
         self._config = config
         self._metrics = metrics
-        self._applier = Applier(store)
-        self._relay_turns = asyncio.Semaphore(TURNS)
+        self._identity = LogIdentity(log, store, config.topics)
         self._parts = PartitionParts(
             log=log,
-            applier=self._applier,
+            applier=Applier(store),
+            identity=self._identity,
+            published=PublishedTopics(log, store, config.topics),
             metrics=metrics,
             clock=clock,
-            received_topic=config.received_topic,
+            received_topic=config.topics.received,
             batch_size=config.batch_size,
             idle_s=config.idle_s,
+            limits=config.limits,
+            retry_pause_s=config.retry_pause_s,
+        )
+        self._shared = OwnershipParts(
+            partition=self._parts,
+            store=store,
+            outcomes=outcomes_publication(config.topics.outcomes, metrics),
+            dead_letters=dead_letters_publication(config.topics.dead_letters, metrics),
+            turns=asyncio.Semaphore(TURNS),
+            keep_ms=dict(config.retention),
         )
         self._member: asyncio.Future[GroupMember] | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._workers: dict[int, PartitionWorker] = {}
+        self._ownerships: dict[int, Ownership] = {}
         self._stopped: dict[int, str] = {}
+        self._is_log_replaced = False
         self._stopping = asyncio.Event()
         self._count_stopped()
 
@@ -111,7 +139,7 @@ class Runner:
         self._member = asyncio.get_running_loop().create_future()
 
         async def join() -> GroupMember:
-            return await self._log.join(self._config.received_topic, self._config.group, self)
+            return await self._log.join(self._config.topics.received, self._config.group, self)
 
         joining = asyncio.ensure_future(patiently(join, doing="join the group"))
         stopping = asyncio.ensure_future(self._stopping.wait())
@@ -132,12 +160,16 @@ class Runner:
     def stop(self) -> None:
         """Ends `run` after the batches in hand. Returns at once, may be repeated."""
         self._stopping.set()
-        for worker in self._workers.values():
-            worker.stop()
+        for ownership in self._ownerships.values():
+            ownership.stop()
 
     def status(self) -> RunnerStatus:
         """What this worker owns and what stopped; for /readyz."""
-        return RunnerStatus(tuple(sorted(self._tasks)), dict(sorted(self._stopped.items())))
+        workers = sorted(self._workers().items())
+        heavy = {partition: at for partition, one in workers if (at := one.too_heavy_offset) is not None}
+        return RunnerStatus(
+            tuple(sorted(self._tasks)), dict(sorted(self._stopped.items())), heavy, self._is_log_replaced
+        )
 
     def gained(self, partitions: Collection[int]) -> None:
         """Starts a task for each partition (called by the log)."""
@@ -145,7 +177,13 @@ class Runner:
             before = self._tasks.get(partition)
             if before is None or before.done():
                 self._stopped.pop(partition, None)
-                self._tasks[partition] = asyncio.create_task(self._own(partition), name=f"partition-{partition}")
+                ownership = Ownership(self._shared, partition, mark_stopped=self._mark_stopped)
+                if self._stopping.is_set():
+                    ownership.stop()
+                self._ownerships[partition] = ownership
+                self._tasks[partition] = asyncio.create_task(
+                    self._own(partition, ownership), name=f"partition-{partition}"
+                )
         self._metrics.partitions_owned.set(len(self._tasks))
         _log.info("partitions_gained", partitions=sorted(partitions))
 
@@ -153,8 +191,7 @@ class Runner:
         """Lets each partition finish the batch in hand, bounded in time (called by the log)."""
         tasks = {p: task for p in partitions if (task := self._tasks.pop(p, None)) is not None}
         for partition in tasks:
-            if (worker := self._workers.get(partition)) is not None:
-                worker.stop()
+            self._ownerships.pop(partition).stop()
             self._stopped.pop(partition, None)
         self._count_stopped()
         if tasks:
@@ -167,77 +204,52 @@ class Runner:
             _log.info("partitions_released", partitions=sorted(tasks), late=len(late))
         self._metrics.partitions_owned.set(len(self._tasks))
 
-    async def _own(self, partition: int) -> None:
+    async def _own(self, partition: int, ownership: Ownership) -> None:
         """One partition from gaining it to losing it."""
         try:
-            await self._work(partition)
+            await ownership.run(await self._joined())
         except Exception as error:  # noqa: BLE001 - whatever it is stops this partition, loudly, and no other
             self._mark_stopped(partition, error)
 
-    async def _work(self, partition: int) -> None:
+    async def _joined(self) -> GroupMember:
         if self._member is None:
             raise RuntimeError("the runner is not running")
-        member = await asyncio.shield(self._member)
+        return await asyncio.shield(self._member)
 
-        async def claim() -> Cursor:
-            return await self._applier.claim(partition)
-
-        cursor = await patiently(claim, doing="claim the partition", partition=partition)
-        relay = Relay(
-            log=self._log,
-            topic=self._config.outcomes_topic,
-            store=self._store,
-            metrics=self._metrics,
-            partition=partition,
-            published=cursor.published,
-            turns=self._relay_turns,
-        )
-        worker = self._workers[partition] = PartitionWorker(
-            self._parts, partition=partition, relay=relay, cursor=cursor
-        )
-        if self._stopping.is_set():
-            worker.stop()
-        applying = asyncio.create_task(self._apply(worker, member, partition), name=f"apply-{partition}")
-        publishing = asyncio.create_task(relay.run(), name=f"relay-{partition}")
-        try:
-            await asyncio.wait((applying, publishing), return_when=asyncio.FIRST_COMPLETED)
-            if publishing.done():
-                publishing.result()
-            await applying
-        finally:
-            applying.cancel()
-            publishing.cancel()
-            await asyncio.gather(applying, publishing, return_exceptions=True)
-            self._workers.pop(partition, None)
-        try:
-            await relay.drain()
-        except Unavailable as error:
-            _log.info("outcomes_left_to_successor", partition=partition, published=relay.published, code=error.code)
-
-    async def _apply(self, worker: PartitionWorker, member: GroupMember, partition: int) -> None:
-        """Applies until the end; a stopped partition stays owned, so that what is committed is still published."""
-        try:
-            await worker.run(member)
-        except PartitionStopped as error:
-            self._mark_stopped(partition, error)
-            await worker.wait_stopped()
+    def _workers(self) -> dict[int, PartitionWorker]:
+        """Who applies, by partition."""
+        return {number: one.worker for number, one in self._ownerships.items() if one.worker is not None}
 
     async def _watch_lag(self, stopping: asyncio.Task[Literal[True]]) -> None:
-        """Until the stop: how many records lie behind each owned partition's offset, for the metrics."""
+        """Until the stop, every few seconds: whether the topic is still the same one, and how many records lie behind
+        each owned partition's offset, for the metrics.
+        """
         while not stopping.done():
             try:
-                owned = sorted(self._workers)
-                bounds = await self._log.bounds(self._config.received_topic, owned) if owned else {}
+                owned = sorted(self._workers())
+                self._note_topic(is_same=await self._identity.is_same_topic())
+                bounds = await self._log.bounds(self._config.topics.received, owned) if owned else {}
                 for partition, known in bounds.items():
-                    if (worker := self._workers.get(partition)) is not None:
+                    if (worker := self._workers().get(partition)) is not None:
                         self._metrics.log_lag.labels(str(partition)).set(max(0, known.end - worker.next_offset))
             except Unavailable as error:
                 _log.debug("lag_unknown", code=error.code)
             await asyncio.wait((stopping,), timeout=LAG_EVERY_S)
 
+    def _note_topic(self, *, is_same: bool) -> None:
+        """A topic that was made anew makes every partition look for itself; a worker without any can only say so."""
+        if not is_same:
+            for doubtful in self._workers().values():
+                doubtful.doubt()
+            if not self._is_log_replaced:
+                topic = self._config.topics.received
+                _log.error("log_replaced", topic=topic, owned=len(self._tasks), see="docs/runbook.md")
+        self._is_log_replaced = not is_same
+
     def _mark_stopped(self, partition: int, error: Exception) -> None:
         own = error.code if isinstance(error, MealtrailError) else MealtrailError.code
-        code = own if own in STOP_CODES else MealtrailError.code
+        kind = ConfigurationError.code if isinstance(error, ConfigurationError) else MealtrailError.code
+        code = own if own in STOP_CODES else kind
         self._stopped[partition] = code
         self._count_stopped()
         offset = error.offset if isinstance(error, PartitionStopped) else None

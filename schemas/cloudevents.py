@@ -9,6 +9,10 @@ Headers = tuple[tuple[str, bytes], ...]
 RECEIVED_TYPE = "io.mealtrail.received.v1"
 OUTCOME_TYPE = "io.mealtrail.outcome.v1"
 TICK_TYPE = "io.mealtrail.tick.v1"
+REPLAY_TYPE = "io.mealtrail.replay.v1"
+DISCARD_TYPE = "io.mealtrail.discard.v1"
+ERASE_TYPE = "io.mealtrail.erase.v1"
+DEAD_LETTER_TYPE = "io.mealtrail.dead-letter.v1"
 _CONTENT_TYPE = ("content-type", b"application/json")
 
 

@@ -8,7 +8,11 @@ MealtrailError
 │   ├── SchemaOutdated          the store's schema is not the one this release needs
 │   ├── TopicMisconfigured      a topic is missing or differs from what is configured
 │   ├── SecretSealed            a secret does not open with the keys of MEALTRAIL_SECRET_KEYS
-│   └── PartitionSetInvalid     the log's number of partitions is not the remembered one
+│   ├── PartitionSetInvalid     the log's number of partitions is not the remembered one
+│   ├── LogMismatch             the log is not the one that the store was filled from
+│   ├── HistoryLost             the store is empty, and outcomes of its log were published
+│   ├── StoreRebuilding         a rebuild of the store was begun and has not ended
+│   └── RebuildRefused          the store cannot be rebuilt from these topics, or not into that store
 ├── RequestRefused              what a caller sent cannot be taken (carries the HTTP status)
 │   ├── MalformedEvent          400, with the fields that are wrong
 │   ├── NotAuthenticated        401, the public text never says why
@@ -19,7 +23,8 @@ MealtrailError
 │   └── RateLimited             429, with the seconds to wait
 ├── Unavailable                 a part we stand on does not answer; may be tried again
 │   ├── LogUnavailable          the event log; a publish that ends so has an unknown outcome (its own kinds stay in
-│   │                           backbone.eventlog)
+│   │   │                       backbone.eventlog)
+│   │   └── LogUnusable         the embedded log's file is damaged, may not be written, or was exchanged
 │   └── StoreUnavailable        the store
 │       └── StoreRefused        it answers, and does not let us in: wrong password, no such database
 ├── RecordTooLarge              a record the event log can never store; a caller let it through
@@ -28,7 +33,15 @@ MealtrailError
 │   ├── LogGap                  offsets are not contiguous, or lie outside the log
 │   ├── LogReplaced             the record before `next` is not the remembered one
 │   ├── RecordUnknown           a record kind or a stamp that this release does not know
-│   └── RecordUnappliable       a record whose decision fails
+│   ├── RecordUnappliable       a record whose decision fails
+│   └── TooManyDeadLetters      so many events failed in a row that the release is at fault, not they
+├── AnchorRefused               an anchor of the trail says nothing about this store
+│   ├── AnchorUnreadable        it is no anchor, or of a format this release does not know
+│   ├── AnchorForged            its signature does not fit its content and the key that it names
+│   ├── AnchorKeyUnknown        the key that it names is not there to check it with
+│   ├── AnchorOfAnother         it was made in another deployment
+│   └── AnchorOfFuture          it claims to be made later than now
+├── TrailBroken                 the trail's ends are not what was written; nothing is signed
 ├── DefinitionInvalid           a source or token as described cannot be made (all problems are listed)
 └── ConflictingName             a source or token of this name exists already
 """
@@ -175,6 +188,15 @@ class LogUnavailable(Unavailable):
     code = "log_unavailable"
 
 
+class LogUnusable(LogUnavailable):
+    """The embedded log's file is damaged, may not be written, or is not the one that was opened.
+
+    A process that starts gives up on it; one that runs answers 503, and goes on if the file is put right.
+    """
+
+    code = "log_unusable"
+
+
 class StoreUnavailable(Unavailable):
     """The store does not answer."""
 
@@ -235,15 +257,119 @@ class RecordUnknown(PartitionStopped):
 
 
 class RecordUnappliable(PartitionStopped):
-    """A record whose decision or rows fail. Carries partition and offset in its message."""
+    """A record whose decision or rows fail. Carries partition and offset in its message.
+
+    `event_offset` is where the event to blame was logged, None where that is not known; the event may be a hold that
+    the record at `offset` released. `problem` names the failure in a word or two, without any value. `suspects` are
+    the events whose rows the store may have refused, the last one decided first.
+    """
 
     code = "record_unappliable"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        partition: int | None = None,
+        offset: int | None = None,
+        event_offset: int | None = None,
+        problem: str = "",
+        suspects: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(message, partition=partition, offset=offset)
+        self.event_offset = event_offset
+        self.problem = problem or self.code
+        self.suspects = suspects
+
+
+class TooManyDeadLetters(PartitionStopped):
+    """Setting one more event aside would pass the limit: the release is at fault, not the events."""
+
+    code = "too_many_dead_letters"
+
+
+class TransactionTooHeavy(MealtrailError):
+    """The store answers, but does not finish this transaction within its time limits. A smaller batch may help."""
+
+    code = "transaction_too_heavy"
+
+
+class NotReady(MealtrailError):
+    """A part of a process is not well. Unlike that of other errors, its message is shown to whoever asks."""
+
+    code = "not_ready"
 
 
 class PartitionSetInvalid(ConfigurationError):
     """The log's number of partitions is not the one the store remembers."""
 
     code = "partition_set_invalid"
+
+
+class LogMismatch(ConfigurationError):
+    """The received topic is not the one that the store was filled from: made anew, or another deployment's."""
+
+    code = "log_mismatch"
+
+
+class HistoryLost(ConfigurationError):
+    """The store has applied nothing of a partition whose outcomes were published: its database was lost."""
+
+    code = "history_lost"
+
+
+class StoreRebuilding(ConfigurationError):
+    """A rebuild of the store was begun and has not ended; nobody else may work on it."""
+
+    code = "store_rebuilding"
+
+
+class RebuildRefused(ConfigurationError):
+    """The topics cannot give the same store again, or the store that was named is not empty."""
+
+    code = "rebuild_refused"
+
+
+class AnchorRefused(MealtrailError):
+    """An anchor of the trail says nothing about this store. What it says about the trail is not known."""
+
+    code = "anchor_refused"
+
+
+class AnchorUnreadable(AnchorRefused):
+    """The file is no anchor, or one of a format that this release does not know."""
+
+    code = "anchor_unreadable"
+
+
+class AnchorForged(AnchorRefused):
+    """The signature does not fit the content: it was changed, or signed with another key of that id."""
+
+    code = "anchor_forged"
+
+
+class AnchorKeyUnknown(AnchorRefused):
+    """The key that the anchor names is not there to check it with."""
+
+    code = "anchor_key_unknown"
+
+
+class AnchorOfAnother(AnchorRefused):
+    """The anchor was made in another deployment."""
+
+    code = "anchor_of_another_deployment"
+
+
+class AnchorOfFuture(AnchorRefused):
+    """The anchor claims to be made later than now: a clock is wrong, its maker's or ours."""
+
+    code = "anchor_of_the_future"
+
+
+class TrailBroken(MealtrailError):
+    """The ends of the chains are not what was written, so that no anchor may be made of them."""
+
+    code = "trail_broken"
 
 
 class DefinitionInvalid(MealtrailError):

@@ -8,7 +8,7 @@ well, so that a record and its key cannot name an order in two ways.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -22,6 +22,10 @@ from schemas.storable import StorableText
 DEFAULT_HOLD_MS = 24 * 3600 * 1000
 DEFAULT_SKEW_MS = 120 * 1000
 DEFAULT_AHEAD_HOLD_MS = 30 * 1000
+Name = Annotated[StorableText, Field(max_length=200)]
+"""A name, a digest or a salt: bounded, since they become keys in the store, whose indexes take no long ones."""
+Duration = Annotated[int, Field(ge=0, le=366 * 24 * 3600 * 1000)]
+"""Milliseconds that are added to log times."""
 
 
 class SourceStamp(BaseModel):
@@ -29,18 +33,18 @@ class SourceStamp(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    uid: str
+    uid: Name
     """Immutable; a source that is renamed or rotated keeps it."""
-    name: str
+    name: Name
     role: Role
-    parties: tuple[str, ...] | None
+    parties: tuple[Name, ...] | None
     """The parties it speaks for; None is all of them."""
     policy: Policy = Policy.FORWARD
-    hold_ms: int = DEFAULT_HOLD_MS
+    hold_ms: Duration = DEFAULT_HOLD_MS
     """How long its events wait for an order they may see; 0 rejects at once."""
-    skew_ms: int = DEFAULT_SKEW_MS
+    skew_ms: Duration = DEFAULT_SKEW_MS
     """How far its clock may be off when its late events are judged."""
-    ahead_hold_ms: int = DEFAULT_AHEAD_HOLD_MS
+    ahead_hold_ms: Duration = DEFAULT_AHEAD_HOLD_MS
     """Of the strict policy: how long an event that is more than one status ahead waits; 0 rejects at once."""
 
 
@@ -48,15 +52,15 @@ class _Applicable(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     event_id: Identifier
-    workspace: str
+    workspace: Name
     order_id: Identifier
     source: SourceStamp
-    receipt_digest: str
-    salt: str
+    receipt_digest: Name
+    salt: Name
     """Hex of 16 random bytes; erasable."""
     payload: str | None = None
     """Base64 of the request body as received, on the first event of a request."""
-    payload_digest: str
+    payload_digest: Name
     """Salted digest of that body, on all its events."""
 
 
@@ -86,12 +90,15 @@ class TickRecord(BaseModel):
 
 
 class _Act(BaseModel):
-    """A person's act on one order's records, with the reason for it. It lies in the order's partition."""
+    """A person's act on one order's records, with the reason for it. It lies in the order's partition.
+
+    It names one order, and what touches two (to merge them, say) cannot be one record: they may lie in two partitions.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     event_id: Identifier
-    workspace: str
+    workspace: Name
     order_id: Identifier
     actor: StorableText
     why: StorableText
@@ -101,6 +108,8 @@ class ReplayRecord(_Act):
     """A dead letter is tried again, as the event that it was and with its first log time.
 
     It names the pair that was set aside. A pair that is not set aside (any more) makes this record do nothing.
+    `received_ms`, `content` and `original` are for people and programs that read the log: what is decided is the dead
+    letter's own copy, since an erasure may have come between the two.
     """
 
     kind: Literal["replay"] = "replay"
@@ -111,7 +120,7 @@ class ReplayRecord(_Act):
     content: str
     """Digest of the original event's own fields, which an erasure leaves as it was."""
     original: str
-    """Base64 of the original record's value."""
+    """Base64 of the original record's value; empty where the log would not take a record of that size."""
 
 
 class DiscardRecord(_Act):
@@ -141,12 +150,10 @@ class EraseRecord(_Act):
 ApplicableRecord = EventRecord | OperatorRecord
 ControlRecord = TickRecord | ReplayRecord | DiscardRecord | EraseRecord
 AnyRecord = ApplicableRecord | ControlRecord
-ReceivedRecord = Annotated[
-    EventRecord | OperatorRecord | TickRecord | ReplayRecord | DiscardRecord | EraseRecord,
-    Field(discriminator="kind"),
-]
+ReceivedRecord = Annotated[ApplicableRecord | ControlRecord, Field(discriminator="kind")]
 RECORD_ADAPTER: TypeAdapter[AnyRecord] = TypeAdapter(ReceivedRecord)
-_RECORDS = RECORD_ADAPTER
+KNOWN_KINDS: frozenset[str] = frozenset(model.model_fields["kind"].default for model in get_args(AnyRecord))
+"""Every `kind` that this release can read."""
 
 
 def dump_record(record: AnyRecord) -> bytes:
@@ -157,11 +164,13 @@ def dump_record(record: AnyRecord) -> bytes:
 def load_record(value: bytes) -> AnyRecord:
     """The record that a value holds. Raises RecordUnknown for a kind or shape this release does not know."""
     try:
-        return _RECORDS.validate_json(value)
+        return RECORD_ADAPTER.validate_json(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecordUnknown(f"the record is none that this release knows: {where}: {first['msg']}") from error
+        where = "".join(f"{part}." for part in first["loc"]).removesuffix(".")
+        problem = first["msg"].removeprefix("Value error, ")
+        told = f"{where}: {problem}" if where else problem
+        raise RecordUnknown(f"the record is none that this release knows: {told}") from error
 
 
 def digest_event(event: Event) -> str:

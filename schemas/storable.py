@@ -2,7 +2,7 @@
 
 PostgreSQL refuses NUL and lone surrogates, JSON beyond 64 bits is read differently by every parser, and one such value
 in a batch stops its partition. So the rule stands here, at the records' own types, whatever door a value came through;
-the JSON reader (`service.ingress.documents`) applies the same to whole bodies, so that a partner learns the field.
+the JSON reader (`service.bodies.documents`) applies the same to whole bodies, so that a partner learns the field.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 RECEIVED = "mealtrail.received.v1"
 OUTCOMES = "mealtrail.outcomes.v1"
@@ -12,6 +13,20 @@ ALL_TOPICS: tuple[str, ...] = (RECEIVED, OUTCOMES, DEAD_LETTERS)
 DEFAULT_PARTITIONS = 12
 RETENTION_MS = 14 * 24 * 3600 * 1000
 MAX_MESSAGE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicNames:
+    """The topics of one log by what they hold."""
+
+    received: str
+    outcomes: str
+    dead_letters: str
+
+    @classmethod
+    def with_prefix(cls, prefix: str) -> Self:
+        """As a deployment with that prefix names them."""
+        return cls(received=prefix + RECEIVED, outcomes=prefix + OUTCOMES, dead_letters=prefix + DEAD_LETTERS)
 
 
 @dataclass(frozen=True, slots=True)

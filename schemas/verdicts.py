@@ -35,9 +35,9 @@ class Reason(StrEnum):
     ILLEGAL_TRANSITION = "illegal_transition"
     TOO_LARGE = "too_large"
     SKIPPED_STATUS = "skipped_status"
-    """Of the strict policy, which comes with a later release."""
+    """Of the strict policy: it was more than one status ahead until its deadline."""
     DISCARDED = "discarded"
-    """Of a dead letter that a person gave up; dead letters come with a later release."""
+    """Of a dead letter that a person gave up."""
 
 
 ALWAYS_CURABLE: frozenset[Reason] = frozenset(
@@ -52,6 +52,7 @@ class ReceiptState(StrEnum):
 
     PENDING = "pending"
     HELD = "held"
+    """It waits: for its order, for the steps before it, or behind an event that is set aside."""
     SET_ASIDE = "set_aside"
-    """A dead letter: its decision failed. Comes with a later release; nothing sets it yet."""
+    """A dead letter: its decision failed, and waits for a person to replay or discard it."""
     FINAL = "final"

@@ -20,11 +20,11 @@ from backbone.metrics import Metrics
 from backbone.settings import Settings
 from backbone.store.accounts import AccountRepository
 from backbone.store.engine import Store
+from backbone.store.positions import PositionRepository
 from backbone.store.readings import Readings
 from backbone.store.secrets import SecretBox
 from backbone.store.sources import SourceRepository
 from backbone.store.tokens import TokenRepository
-from schemas.topics import OUTCOMES, RECEIVED
 from service.access import Access
 from service.credentials import AccessTokenCache, SourceCache
 from service.edge import broken_http, edge
@@ -39,9 +39,13 @@ from service.facades.vendor import VendorApi
 from service.ingress.announcements import Announcements
 from service.ingress.body import BODY_CAP, BodyBudget, expect_body
 from service.ingress.door import Door
+from service.ingress.partner_paths import mount_webhooks
+from service.ingress.positions import PositionRecorder
 from service.ingress.publishing import AppendOutcome, Publisher
 from service.ingress.rate_limit import RateLimiter
 from service.ingress.refusals import RefusalRecorder
+from service.ingress.token_endpoint import PURPOSE as SOURCE_TOKENS
+from service.ingress.token_endpoint import SourceTokens
 from service.ingress.webhooks import Webhooks
 from service.queries.changes import Changes
 from service.queries.reads import Reads
@@ -64,9 +68,13 @@ class Parts:
     source_cache: SourceCache
     token_cache: AccessTokenCache
     refusals: RefusalRecorder
+    positions: PositionRepository
+    position_recorder: PositionRecorder
     appends: AppendOutcome
     token_keys: dict[str, bytes] = field(repr=False)
     """Sign the access tokens of the order-status API, by id, the first one first."""
+    source_token_keys: dict[str, bytes] = field(repr=False)
+    """The same for the tokens that partners fetch below their webhook URLs."""
     metrics: Metrics
     clock: Clock
     checks: tuple[Check, ...]
@@ -93,6 +101,7 @@ def make_parts(
     source_cache = SourceCache(repository, clock.monotonic)
     token_cache = AccessTokenCache(TokenRepository(store, now_ms=clock.now_ms), clock.monotonic)
     appends = AppendOutcome(clock.monotonic)
+    positions = PositionRepository(store)
     metrics.unresolved.set_function(lambda: float(log.unresolved))
     metrics.sources_loaded_age.set_function(lambda: clock.monotonic() - source_cache.loaded_at)
     return Parts(
@@ -103,8 +112,11 @@ def make_parts(
         source_cache=source_cache,
         token_cache=token_cache,
         refusals=RefusalRecorder(repository, clock.now_ms),
+        positions=positions,
+        position_recorder=PositionRecorder(positions, clock.now_ms, clock.monotonic),
         appends=appends,
         token_keys=box.derive(PURPOSE),
+        source_token_keys=box.derive(SOURCE_TOKENS),
         metrics=metrics,
         clock=clock,
         checks=(*ingress_checks(settings, log, store, source_cache, token_cache, appends), *checks),
@@ -118,6 +130,7 @@ def build_app(parts: Parts) -> web.Application:
     app = web.Application(middlewares=[edge(parts.metrics, clock, read_remote)], client_max_size=BODY_CAP)
     limiter = RateLimiter(clock.monotonic)
     access = Access(parts.source_cache, parts.token_cache, limiter=limiter, refusals=parts.refusals)
+    source_tokens = IssuedTokens(parts.source_token_keys, parts.source_cache, clock.now_ms)
     door = Door(
         parts.source_cache,
         limiter=limiter,
@@ -125,10 +138,11 @@ def build_app(parts: Parts) -> web.Application:
         budget=BodyBudget(),
         clock=clock,
         metrics=parts.metrics,
+        issued=source_tokens.source_of,
     )
     publisher = Publisher(
         parts.log,
-        topic=settings.topic_prefix + RECEIVED,
+        topic=settings.topics.received,
         partitions=settings.partitions,
         public_url=settings.public_url,
         metrics=parts.metrics,
@@ -139,10 +153,11 @@ def build_app(parts: Parts) -> web.Application:
     waiters = Waiters(parts.metrics)
     desk = VerdictDesk(publisher, parts.readings, waiters, metrics=parts.metrics, monotonic=clock.monotonic)
     announcements = Announcements(door, access, publisher, desk)
-    reads = Reads(parts.readings, access, partitions=settings.partitions)
+    reads = Reads(parts.readings, parts.positions, access, partitions=settings.partitions)
     changes = Changes(parts.readings, access, watcher, clock.monotonic)
     route = app.router
-    route.add_post("/v1/webhooks/{source}", Webhooks(door, publisher, desk).post, expect_handler=expect_body)
+    webhooks = Webhooks(door, publisher, desk, parts.position_recorder)
+    mount_webhooks(app, webhooks, SourceTokens(door, parts.source_cache, source_tokens))
     route.add_post("/v1/orders", announcements.post, expect_handler=expect_body)
     route.add_patch("/v1/orders/{order_id}", announcements.patch, expect_handler=expect_body)
     route.add_get("/v1/orders", reads.orders, expect_handler=expect_body)
@@ -172,7 +187,7 @@ def build_app(parts: Parts) -> web.Application:
     app[WAITERS] = waiters
     app[OUTCOMES_TAIL] = OutcomesTail(
         parts.log,
-        topic=settings.topic_prefix + OUTCOMES,
+        topic=settings.topics.outcomes,
         partitions=settings.partitions,
         deliver=waiters.deliver,
         found=waiters.outcomes_found,
@@ -191,14 +206,16 @@ def build_admin_app(parts: Parts, checks: Sequence[Check] = ()) -> web.Applicati
 
 
 async def _running(app: web.Application) -> AsyncIterator[None]:
-    """Caches, the refusals' writer and the reader of outcomes live as long as the application."""
+    """Caches, the writers of refusals and positions and the reader of outcomes live as long as the application."""
     parts = app[PARTS]
     app[OUTCOMES_TAIL].start()
     await parts.source_cache.start()
     await parts.token_cache.start()
     await parts.refusals.start()
+    await parts.position_recorder.start()
     yield
     await app[OUTCOMES_TAIL].stop()
+    await parts.position_recorder.stop()
     await parts.refusals.stop()
     await parts.token_cache.stop()
     await parts.source_cache.stop()

@@ -25,6 +25,7 @@ from service.problems import problem_of
 from service.request_notes import LOGGED_NOTES, NOTES, RequestNotes
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PROBED = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines: what went well there is logged at DEBUG."""
 _log = structlog.get_logger("mealtrail.http")
@@ -119,7 +120,7 @@ class Accounts:
     def add(self, request: web.Request, status: int, notes: RequestNotes, seconds: float) -> None:
         """Counts and logs one answered request."""
         route = route_of(request)
-        method = request.method if route != "-" else "-"  # anyone can make up a method
+        method = request.method if route != "-" or request.method in _METHODS else "-"  # anyone can make up a method
         children = self._children.get((method, route, status))
         if children is None:
             children = (

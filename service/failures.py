@@ -85,13 +85,15 @@ def _of_refusal(error: RequestRefused) -> Failure:
 
 
 def _of_outage(error: Unavailable) -> Failure:
+    """Callers learn which part is away; why it is, is the operator's."""
     if isinstance(error, LogUnavailable):
-        detail = UNKNOWN_OUTCOME
+        code, detail = LogUnavailable.code, UNKNOWN_OUTCOME
     elif isinstance(error, StoreUnavailable):
-        detail = "The store does not answer at the moment. Try again."
+        code, detail = StoreUnavailable.code, "The store does not answer at the moment. Try again."
     else:
-        detail = "A part of the service does not answer at the moment. Try again."
-    return Failure(503, error.code, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+        code, detail = error.code, "A part of the service does not answer at the moment. Try again."
+    own = error.code if error.code != code else None
+    return Failure(503, code, detail, headers={"Retry-After": str(RETRY_AFTER_S)}, reason=own)
 
 
 def _of_http(error: web.HTTPException) -> Failure:

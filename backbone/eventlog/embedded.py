@@ -1,6 +1,7 @@
 """The event log in one SQLite file: what runs when nobody has set up Kafka, with the same guarantees at the port.
 
-    embedded_file     tables, connections, headers
+    embedded_file     the file: tables, connections, headers, and whether it is still the same one
+    embedded_errors   what its failures mean
     embedded_writer   the thread that writes: group commit, durable before acknowledged
     embedded_reader   reading threads, and waking up on appends of this and other processes
     embedded_members  the group member and the tail reader
@@ -20,7 +21,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backbone.eventlog.embedded_file import FILE_NAME
+from backbone.eventlog.embedded_file import FILE_NAME, LogFile, identify_topics
 from backbone.eventlog.embedded_members import EmbeddedGroupMember, EmbeddedTail
 from backbone.eventlog.embedded_reader import EmbeddedReader
 from backbone.eventlog.embedded_writer import EmbeddedWriter, Entry
@@ -57,14 +58,12 @@ class EmbeddedEventLog:
     def __init__(self, config: EmbeddedLogConfig) -> None:
         self._config = config
         # Another process that writes holds the file for moments only: waiting longer than a publish may take is no use.
-        path, busy_ms = config.data_dir / FILE_NAME, config.publish_timeout_ms
+        file = LogFile(config.data_dir / FILE_NAME, busy_ms=config.publish_timeout_ms)
         self._window = PublishWindow(
             records=config.publish_window, size=config.publish_window_bytes, record_limit=config.max_record_bytes
         )
-        self._reader = EmbeddedReader(path, busy_ms=busy_ms)
-        self._writer = EmbeddedWriter(
-            path, window=self._window, clock=config.clock, busy_ms=busy_ms, notify=self._reader.notify
-        )
+        self._reader = EmbeddedReader(file)
+        self._writer = EmbeddedWriter(file, window=self._window, clock=config.clock, notify=self._reader.notify)
         self._members: weakref.WeakSet[EmbeddedGroupMember] = weakref.WeakSet()
         self._running = False
 
@@ -74,7 +73,9 @@ class EmbeddedEventLog:
         return self._window.records
 
     async def start(self) -> None:
-        """See `EventLog.start`: opens the file, making it and its directory if need be."""
+        """See `EventLog.start`: opens the file, making it and its directory if need be. Raises LogUnusable for one that
+        is damaged or may not be written.
+        """
         try:
             await self._writer.start()
         except BaseException:
@@ -104,20 +105,26 @@ class EmbeddedEventLog:
                     )
                     rows = [(made.lastrowid, number) for number in range(spec.partitions)]
                     connection.executemany("INSERT INTO partitions (topic, partition) VALUES (?, ?)", rows)
+            identify_topics(connection)
 
         await self._writer.change(make)
         await self.check_topics(specs)
 
-    async def check_topics(self, specs: Sequence[TopicSpec]) -> None:
+    async def check_topics(self, specs: Sequence[TopicSpec], *, may_have_grown: bool = False) -> None:
         """See `EventLog.check_topics`; partitions only."""
         self._check_running()
         there = await self._reader.partition_counts()
+
+        def is_as_wanted(spec: TopicSpec) -> bool:
+            count = there.get(spec.name, 0)
+            return count == spec.partitions or (may_have_grown and count > spec.partitions)
+
         problems = [
             f"topic {spec.name} is missing"
             if spec.name not in there
             else f"topic {spec.name} has {there[spec.name]} partitions instead of {spec.partitions}"
             for spec in specs
-            if there.get(spec.name) != spec.partitions
+            if not is_as_wanted(spec)
         ]
         if problems:
             raise TopicMisconfigured("; ".join(problems))
@@ -137,6 +144,11 @@ class EmbeddedEventLog:
         self._check_running()
         return await self._reader.bounds(topic, partitions)
 
+    async def identity(self, topic: str) -> str | None:
+        """See `EventLog.identity`."""
+        self._check_running()
+        return await self._reader.identity(topic)
+
     async def join(self, topic: str, group: str, listener: OwnershipListener) -> EmbeddedGroupMember:
         """See `EventLog.join`: gains every partition before it returns. Raises TopicMisconfigured without topic."""
         self._check_running()
@@ -152,6 +164,13 @@ class EmbeddedEventLog:
         """See `EventLog.tail`."""
         self._check_running()
         return EmbeddedTail(self._reader, topic, start)
+
+    async def newest_ms(self) -> tuple[int, int]:
+        """When the newest record of all was appended; and the latest time at which a partition got the record before
+        its newest: that one is no single record's word. 0 where there is none. Raises LogUnavailable.
+        """
+        self._check_running()
+        return await self._reader.newest_ms()
 
     async def prune(self, topic: str, partition: int, *, before_ms: int, keep_from: int) -> int:
         """Removes the partition's oldest records: those appended before `before_ms` whose offset is below `keep_from`.

@@ -13,12 +13,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from backbone.eventlog.embedded_file import open_for_reading, unpack_headers
+from backbone.eventlog.embedded_errors import log_fault
+from backbone.eventlog.embedded_file import LogFile, unpack_headers
 from backbone.eventlog.port import Bounds, LogRecord
 from schemas.errors import LogGap, LogUnavailable
 
@@ -35,6 +35,13 @@ _BOUNDS = """
     SELECT p.topic, p.first_offset, p.next_offset FROM partitions p JOIN topics t ON t.id = p.topic
     WHERE t.name = ? AND p.partition = ?
 """
+_IDENTITY = "SELECT i.id FROM topic_ids i JOIN topics t ON t.id = i.topic WHERE t.name = ?"
+_NEWEST = """
+    SELECT coalesce(max(p.last_ms), 0), coalesce(max((
+        SELECT r.append_ms FROM records r
+        WHERE r.topic = p.topic AND r.partition = p.partition AND r.offset = p.next_offset - 2
+    )), 0) FROM partitions p
+"""
 _RECORDS = """
     SELECT offset, append_ms, key, value, headers FROM records
     WHERE topic = ? AND partition = ? AND offset >= ? ORDER BY offset LIMIT ?
@@ -44,9 +51,8 @@ _RECORDS = """
 class EmbeddedReader:
     """Reads and waits. Belongs to one event loop."""
 
-    def __init__(self, path: Path, *, busy_ms: int) -> None:
-        self._path = path
-        self._busy_ms = busy_ms
+    def __init__(self, file: LogFile) -> None:
+        self._file = file
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="embedded-log-reader")
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -79,6 +85,21 @@ class EmbeddedReader:
     async def partition_counts(self) -> dict[str, int]:
         """The topics there are, with their partitions. Raises LogUnavailable."""
         return await self._in_thread(lambda c: dict(c.execute("SELECT name, partitions FROM topics").fetchall()))
+
+    async def identity(self, topic: str) -> str:
+        """The topic's random id. Raises LogUnavailable, also when there is no such topic."""
+
+        def look_up(connection: sqlite3.Connection) -> str:
+            found: tuple[str] | None = connection.execute(_IDENTITY, (topic,)).fetchone()
+            if found is None:
+                raise LogUnavailable(f"there is no topic {topic}")
+            return found[0]
+
+        return await self._in_thread(look_up)
+
+    async def newest_ms(self) -> tuple[int, int]:
+        """See `EmbeddedEventLog.newest_ms`."""
+        return await self._in_thread(lambda c: tuple(c.execute(_NEWEST).fetchone()))
 
     @contextlib.contextmanager
     def watch(self, keys: Sequence[Key]) -> Iterator[asyncio.Future[None]]:
@@ -116,7 +137,7 @@ class EmbeddedReader:
         self.notify(list(self._waiting))
         await asyncio.to_thread(self._pool.shutdown)
         while self._connections:
-            self._connections.pop().close()
+            self._file.close(self._connections.pop())
 
     async def _poll(self) -> None:
         version: int | None = None
@@ -133,13 +154,13 @@ class EmbeddedReader:
                             self.notify(list(self._waiting))
                         version = seen
                     except sqlite3.Error as error:
-                        log.warning("log_not_watched", path=str(self._path), problem=str(error))
+                        log.warning("log_not_watched", path=str(self._file.path), problem=str(error))
                 await asyncio.sleep(_POLL_EVERY)
         finally:
             self._poller = None
 
     def _open(self) -> sqlite3.Connection:
-        connection = open_for_reading(self._path, busy_ms=self._busy_ms)
+        connection = self._file.open_for_reading()
         self._connections.append(connection)
         return connection
 
@@ -148,6 +169,7 @@ class EmbeddedReader:
             raise LogUnavailable("the event log is stopped")
 
         def run() -> T:
+            self._file.check()
             connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
             if connection is None:
                 connection = self._local.connection = self._open()
@@ -159,8 +181,8 @@ class EmbeddedReader:
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"the embedded log {self._path} cannot be read: {error}") from error
+        except (sqlite3.Error, OSError) as error:
+            raise log_fault(self._file.path, error, doing="read") from error
 
 
 def _data_version(connection: sqlite3.Connection) -> int:

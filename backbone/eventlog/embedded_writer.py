@@ -3,7 +3,9 @@
 Callers queue their records on the event loop's side. The thread takes everything that waits, writes it in one
 transaction, and hands all positions back to the loop in one step; while it commits, the next callers queue up. A
 commit that fails (disk full, file read-only, another process holds the file) fails everyone in it, and nothing of it
-is kept. Other changes of the file (topics, pruning) go through the same queue.
+is kept. The first failure and the first success after it are logged. What was committed counts only if the file is
+still the one under its name afterwards: see `LogFile`. Other changes of the file (topics, pruning) go through the same
+queue.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
 
-from backbone.eventlog.embedded_file import open_for_writing, pack_headers
+from backbone.eventlog.embedded_errors import log_fault
+from backbone.eventlog.embedded_file import LogFile, pack_headers
 from backbone.eventlog.port import NewRecord, Position
 from backbone.eventlog.publishing import Append, PublishWindow
 from schemas.errors import LogUnavailable
@@ -57,17 +59,18 @@ class Job(NamedTuple):
 class EmbeddedWriter:
     """Owns the writing connection. Its public methods belong to the event loop; `_run` and below to the thread."""
 
-    def __init__(self, path: Path, *, window: PublishWindow, clock: Clock, busy_ms: int, notify: Notify) -> None:
-        self._path = path
+    def __init__(self, file: LogFile, *, window: PublishWindow, clock: Clock, notify: Notify) -> None:
+        self._file = file
+        self._path = file.path
         self._window = window
         self._clock = clock
-        self._busy_ms = busy_ms
         self._notify = notify
         self._queue: queue.SimpleQueue[Entry | Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._run, name="embedded-log-writer", daemon=True)
         self._stopping = False
+        self._failing = False
         self._finished = asyncio.Event()
 
     async def start(self) -> None:
@@ -183,15 +186,30 @@ class EmbeddedWriter:
     def _transact(self, change: Callable[[sqlite3.Connection], Any]) -> Any:
         """Runs `change` and commits, or rolls everything back. Raises LogUnavailable, and what `change` raises."""
         try:
+            result = self._commit(change)
+        except LogUnavailable as error:
+            if not self._failing:
+                log.error("log_not_writable", code=error.code, problem=str(error))  # noqa: TRY400 (it is a finding)
+            self._failing = True
+            raise
+        if self._failing:
+            log.info("log_writable_again", path=str(self._path))
+        self._failing = False
+        return result
+
+    def _commit(self, change: Callable[[sqlite3.Connection], Any]) -> Any:
+        try:
             if self._connection is None:
-                self._connection = open_for_writing(self._path, busy_ms=self._busy_ms)
+                self._connection = self._file.open_for_writing()
+            self._file.check()
             self._connection.execute("BEGIN IMMEDIATE")
             result = change(self._connection)
             self._connection.execute("COMMIT")
+            self._file.check()
         except (sqlite3.Error, OSError) as error:
             # A fresh connection next time: whatever state this one is in, SQLite rolls it back.
             self._close()
-            raise LogUnavailable(f"the embedded log {self._path} cannot be written: {error}") from error
+            raise log_fault(self._path, error, doing="written") from error
         except BaseException:
             self._close()
             raise
@@ -201,7 +219,7 @@ class EmbeddedWriter:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                connection.close()
+                self._file.close(connection)
             except sqlite3.Error:
                 log.exception("close_failed", path=str(self._path))
 

@@ -7,6 +7,7 @@ kafka_reader       reading from offsets the caller names, and noticing silence
 kafka_member       a group member, its rebalances and its supervisor
 kafka_tail         reading without a group
 kafka_admin        topics, brokers, bounds
+kafka_topic_id     which topic it is, of all that had its name
 kafka_teardown     ending aiokafka's clients within a bound
 """
 
@@ -53,9 +54,9 @@ class KafkaEventLog:
         """See `EventLog.create_topics`."""
         await self._admin.create_topics(specs)
 
-    async def check_topics(self, specs: Sequence[TopicSpec]) -> None:
+    async def check_topics(self, specs: Sequence[TopicSpec], *, may_have_grown: bool = False) -> None:
         """See `EventLog.check_topics`."""
-        await self._admin.check_topics(specs)
+        await self._admin.check_topics(specs, may_have_grown=may_have_grown)
 
     async def append(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
         """See `EventLog.append`. Raises RecordTooLarge for a record over the topic's limit."""
@@ -64,6 +65,10 @@ class KafkaEventLog:
     async def bounds(self, topic: str, partitions: Collection[int]) -> Mapping[int, Bounds]:
         """See `EventLog.bounds`."""
         return await self._bounds.look_up(topic, partitions)
+
+    async def identity(self, topic: str) -> str | None:
+        """See `EventLog.identity`."""
+        return await self._bounds.identity(topic)
 
     async def join(self, topic: str, group: str, listener: OwnershipListener) -> KafkaGroupMember:
         """See `EventLog.join`. Raises LogUnavailable when Kafka does not answer within the connect limit."""

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from backbone.eventlog import kafka_teardown as inside
 from backbone.eventlog.kafka_connection import KafkaLogConfig, client_options
+from backbone.eventlog.kafka_topic_id import TopicIdRequest, topic_id_of
 from backbone.eventlog.port import Bounds
 from schemas.errors import LogUnavailable, TopicMisconfigured
 from schemas.topics import TopicSpec
@@ -49,10 +50,15 @@ class KafkaAdmin:
             await _wait_for_leaders(client, specs)
             await _check(client, specs)
 
-    async def check_topics(self, specs: Sequence[TopicSpec]) -> None:
+    async def check_topics(self, specs: Sequence[TopicSpec], *, may_have_grown: bool = False) -> None:
         """See `EventLog.check_topics`."""
         async with self._client() as client:
-            await _check(client, specs)
+            await _check(client, specs, may_have_grown=may_have_grown)
+
+    async def settings_of(self, topics: Sequence[str]) -> dict[str, dict[str, str | None]]:
+        """All settings that are in force for these topics, by name. Raises LogUnavailable, also when one is missing."""
+        async with self._client() as client:
+            return await _settings(client, topics)
 
     async def _create(self, client: AIOKafkaAdminClient, missing: Sequence[TopicSpec]) -> None:
         topics = [
@@ -101,7 +107,7 @@ async def _wait_for_leaders(client: AIOKafkaAdminClient, specs: Sequence[TopicSp
         await asyncio.sleep(_LOOK_AGAIN)
 
 
-async def _check(client: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> None:
+async def _check(client: AIOKafkaAdminClient, specs: Sequence[TopicSpec], *, may_have_grown: bool = False) -> None:
     present = await _described(client, specs)
     settings = await _settings(client, sorted(present))
     problems = []
@@ -111,7 +117,7 @@ async def _check(client: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> Non
             problems.append(f"topic {spec.name} is missing")
             continue
         parts = topic["partitions"]
-        if len(parts) != spec.partitions:
+        if len(parts) != spec.partitions and not (may_have_grown and len(parts) > spec.partitions):
             problems.append(f"topic {spec.name} has {len(parts)} partitions instead of {spec.partitions}")
         copies = min(len(part["replicas"]) for part in parts)
         if copies < spec.replication:
@@ -138,7 +144,7 @@ async def _settings(client: AIOKafkaAdminClient, names: Sequence[str]) -> dict[s
 
 
 class KafkaBounds:
-    """Looks up where partitions begin and end, over one connection that is replaced when it fails."""
+    """Looks up where partitions begin and end, and which topic it is, over one connection, replaced when it fails."""
 
     def __init__(self, config: KafkaLogConfig) -> None:
         self._config = config
@@ -161,12 +167,41 @@ class KafkaBounds:
             raise LogUnavailable(f"the bounds of {topic} cannot be looked up: {error!r}") from error
         return {part.partition: Bounds(starts[part], ends[part]) for part in wanted}
 
+    async def identity(self, topic: str) -> str | None:
+        """See `EventLog.identity`."""
+        try:
+            async with asyncio.timeout(self._limit), self._lock:
+                if self._stopped:
+                    raise LogUnavailable("the event log is stopped")
+                code, topic_id = await self._ask_topic_id(topic)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise LogUnavailable(f"the id of {topic} cannot be looked up: {error!r}") from error
+        if code != 0:
+            raise LogUnavailable(f"the id of {topic} cannot be looked up: {for_code(code).__name__}")
+        return topic_id
+
     async def stop(self) -> None:
         """Lets go of the connection. May be repeated."""
         self._stopped = True
         await self._disconnect()
 
     async def _ask(self, wanted: list[TopicPartition]) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        async with self._connection() as consumer:
+            # The start first: pruning in between then cannot make it pass the end.
+            starts = await consumer.beginning_offsets(wanted)
+            return starts, await consumer.end_offsets(wanted)
+
+    async def _ask_topic_id(self, topic: str) -> tuple[int, str | None]:
+        async with self._connection() as consumer:
+            client = inside.client_of(consumer)
+            try:
+                return topic_id_of(await client.send(client.get_random_node(), TopicIdRequest(topic)))
+            except NotImplementedError:
+                return 0, None  # brokers from before topic ids
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """The consumer that asks, connected; replaced next time when asking fails."""
         answered = False
         try:
             if self._consumer is None:
@@ -174,14 +209,11 @@ class KafkaBounds:
                     group_id=None, enable_auto_commit=False, auto_offset_reset="none", **client_options(self._config)
                 )
                 await self._consumer.start()
-            # The start first: pruning in between then cannot make it pass the end.
-            starts = await self._consumer.beginning_offsets(wanted)
-            ends = await self._consumer.end_offsets(wanted)
+            yield self._consumer
             answered = True
         finally:
             if not answered:
                 await self._disconnect()
-        return starts, ends
 
     async def _disconnect(self) -> None:
         if self._consumer is not None:

@@ -7,6 +7,11 @@ ask Kafka for committed offsets. The first fetch seeks and resumes.
 The supervisor keeps one consumer alive for as long as the member lives. When its consumer is in trouble (dead tasks,
 errors, Kafka silent, the coordinator unknown for long), it takes the partitions away from the listener as a rebalance
 would, ends the consumer within a bound, and joins anew from a fresh bootstrap.
+
+Silence has two causes, and the remedy of one makes the other worse. A consumer that lost its way is replaced. But while
+Kafka itself is away a new one helps nobody, and the old one cannot say that it leaves: Kafka, once back, would keep the
+partitions for it until its session times out. So silence counts only while somebody else, who connects anew, is
+answered; and a consumer that Kafka's return found in its place is the one that goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from backbone.eventlog import kafka_teardown as inside
+from backbone.eventlog.kafka_admin import KafkaAdmin
 from backbone.eventlog.kafka_connection import KafkaLogConfig, client_options
 from backbone.eventlog.kafka_reader import KafkaReader, LookUpBounds, OffsetDoubted
 from backbone.eventlog.port import LogRecord, OwnershipListener
@@ -27,7 +33,9 @@ log = structlog.get_logger("mealtrail.eventlog")
 
 _LEAVE_BOUND = 3.0  # seconds for the coordinator to answer a leaving member
 _WATCH_EVERY = 0.25
+_ASK_EVERY = 0.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 3.0
+_FIND_BACK = 4.0  # seconds in which a consumer finds back to a Kafka that answers others
 _REASSIGNMENT_SLACK = 1.0  # aiokafka ignores a read's timeout while partitions are reassigned
 
 
@@ -90,6 +98,7 @@ class KafkaGroupMember:
         self._group = group
         self._listener = listener
         self._bounds = bounds
+        self._admin = KafkaAdmin(config)
         self._on_stop = on_stop
         self._held: dict[int, _Holding] = {}
         self._reader: KafkaReader | None = None
@@ -211,14 +220,40 @@ class KafkaGroupMember:
         """Returns why the consumer should be replaced; None when the member stops."""
         loop = asyncio.get_running_loop()
         coordinated_at = loop.time()
-        while not await self._sleep(_WATCH_EVERY):
+        answered_since: float | None = None
+        silence: str | None = None
+        while not await self._sleep(_WATCH_EVERY if silence is None else _ASK_EVERY):
+            if (fault := reader.fault()) is not None:
+                return fault
+            silence = reader.silence()
             if inside.knows_coordinator(reader.consumer):
                 coordinated_at = loop.time()
             elif loop.time() - coordinated_at > self._config.stall_after_ms / 1000:
-                return "the group's coordinator is unknown for too long"
-            if (trouble := reader.trouble()) is not None:
-                return trouble
+                silence = silence or "the group's coordinator is unknown for too long"
+            if silence is None or not await self._others_are_answered():
+                answered_since = None
+            elif answered_since is None:
+                answered_since = loop.time()
+            elif loop.time() - answered_since > _FIND_BACK:
+                return silence
         return None
+
+    async def _others_are_answered(self) -> bool:
+        """Whether Kafka answers a client that connects anew. Ends early, with yes, when the member stops."""
+        asking = asyncio.ensure_future(self._admin.broker_count())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                asking.result()
+        except LogUnavailable:
+            return False
+        else:
+            return True
+        finally:
+            for task in (asking, stopping):
+                task.cancel()
+            await asyncio.gather(asking, stopping, return_exceptions=True)
 
     async def _sleep(self, seconds: float) -> bool:
         """Whether the member is stopping."""

@@ -122,12 +122,20 @@ class KafkaReader:
 
     def trouble(self) -> str | None:
         """Why the consumer should be replaced, or None while it is well."""
+        return self.fault() or self.silence()
+
+    def fault(self) -> str | None:
+        """What has gone wrong inside the consumer, which will not mend by itself."""
         if self._failure is not None:
             return self._failure
         if (dead := inside.dead_task(self.consumer)) is not None:
             return dead
         if (error := inside.pending_error(self.consumer)) is not None:
             return repr(error)
+        return None
+
+    def silence(self) -> str | None:
+        """Whether Kafka has not answered for too long: its fault or the consumer's, which cannot be told from here."""
         now = asyncio.get_running_loop().time()
         self._listen(list(self._silences), now)
         if (length := self._silence.length(now)) > self._stall_after:

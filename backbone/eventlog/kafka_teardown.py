@@ -69,6 +69,11 @@ async def close_consumer(consumer: AIOKafkaConsumer, *, bound: float) -> None:
     await close_client(consumer._client)
 
 
+def client_of(consumer: AIOKafkaConsumer) -> AIOKafkaClient:
+    """The connections under a consumer, for requests that it has no method for."""
+    return consumer._client
+
+
 async def close_client(client: AIOKafkaClient) -> None:
     """Closes a client's connections; those that would flush to a frozen peer are cut."""
     transports = [conn._writer.transport for conn in client._conns.values() if conn._writer is not None]

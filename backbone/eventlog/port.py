@@ -111,8 +111,11 @@ class EventLog(Protocol):
         exists with another number of partitions or settings, LogUnavailable.
         """
 
-    async def check_topics(self, specs: Sequence[TopicSpec]) -> None:
-        """Raises TopicMisconfigured unless all topics are there as specified (settings too), LogUnavailable."""
+    async def check_topics(self, specs: Sequence[TopicSpec], *, may_have_grown: bool = False) -> None:
+        """Raises TopicMisconfigured unless all topics are there as specified (settings too), LogUnavailable.
+
+        With `may_have_grown` a topic may have more partitions than specified: what was to lie in those specified does.
+        """
 
     async def append(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
         """Stores records for good and returns their positions, in the order given.
@@ -133,6 +136,12 @@ class EventLog(Protocol):
 
     async def bounds(self, topic: str, partitions: Collection[int]) -> Mapping[int, Bounds]:
         """Present bounds of partitions. Raises LogUnavailable."""
+
+    async def identity(self, topic: str) -> str | None:
+        """What tells this topic from any other that ever had its name: another one once it is deleted and made anew,
+        the same for all processes and for as long as it lives. None where the log cannot tell (a Kafka before 3.1).
+        Raises LogUnavailable, also when there is no such topic (it may be about to be made).
+        """
 
     async def join(self, topic: str, group: str, listener: OwnershipListener) -> GroupMember:
         """Becomes a member of the group that shares the topic's partitions."""

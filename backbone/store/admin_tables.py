@@ -24,7 +24,7 @@ sources = Table(
     Column("skew_ms", BigInteger, nullable=False),
     Column("ahead_hold_ms", BigInteger, nullable=False, server_default="30000"),
     Column("rate", Integer, nullable=False),  # requests a second
-    Column("auth", Text, nullable=False),  # standard-webhooks | bearer
+    Column("auth", Text, nullable=False),  # standard-webhooks | bearer | signature | header | basic
     Column("url", Text),
     Column("id_prefix", Text),  # put before the order ids that it names
     Column("stores", Text),  # JSON {the partner's store id: our party}

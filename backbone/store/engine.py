@@ -56,6 +56,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = FULL",  # what was committed survives a loss of power
     "PRAGMA foreign_keys = ON",
     "PRAGMA recursive_triggers = ON",  # REPLACE fires delete triggers
+    "PRAGMA secure_delete = ON",  # what was erased is not left in the file's free room
     "PRAGMA cache_size = -16384",  # 16 MiB
 )
 
@@ -241,9 +242,9 @@ def postgres_store(
 def open_store(settings: Settings, *, purpose: Purpose) -> Store:
     """The store that the settings name, for one purpose. Does no I/O; the data directory must exist when it is used.
 
-    consumer: the server ends statements, waits for locks and idle transactions after `store_timeout_ms`, so that a
-    frozen worker cannot block its successor. service: statements end after 5 s. owner: the role that owns the schema,
-    without limits.
+    consumer: the server ends statements, waits for locks and idle transactions after `store_timeout_ms`, and every
+    transaction half-way from there to the session timeout, so that a frozen worker cannot block its successor.
+    service: statements end after 5 s. owner: the role that owns the schema, without limits.
     """
     if settings.embedded:
         return sqlite_store(settings.data_dir / STORE_FILE)
@@ -259,9 +260,32 @@ def open_store(settings: Settings, *, purpose: Purpose) -> Store:
     limits = {"statement_timeout": str(limit_ms)}
     if purpose == "consumer":
         limits |= {"lock_timeout": str(limit_ms), "idle_in_transaction_session_timeout": str(limit_ms)}
-    return postgres_store(
+    store = postgres_store(
         url.get_secret_value(),
         server_settings=name | limits,
         pool_size=settings.database_pool_size,
         command_timeout_s=limit_ms / 1000 + COMMAND_GRACE_S,
     )
+    if purpose == "consumer":
+        _limit_transactions(store.engine, (limit_ms + settings.kafka_session_timeout_ms) // 2)
+    return store
+
+
+def _limit_transactions(engine: AsyncEngine, limit_ms: int) -> None:
+    """From now on the server ends sessions whose transaction is older than the limit, if it can (PostgreSQL 17).
+
+    The other limits have a hole: a client that freezes between preparing a statement and executing it leaves a
+    session that counts as busy and not as idle, and that no statement timeout reaches while the server waits for
+    its next message. It would keep its locks for as long as the client is frozen.
+    """
+    command = "SELECT set_config(name, $1, false) FROM pg_settings WHERE name = 'transaction_timeout'"
+
+    def set_limit(dbapi_connection: Any, _record: object) -> None:
+        cursor = dbapi_connection.cursor()
+        try:
+            cursor.execute(command, (str(limit_ms),))
+        finally:
+            cursor.close()
+        dbapi_connection.commit()  # what a transaction sets is unset with it if it does not commit
+
+    event.listen(engine.sync_engine, "connect", set_limit)

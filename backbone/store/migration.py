@@ -1,4 +1,4 @@
-"""Bringing a store's schema up to this release, the runtime role's rights, and settings that must never change."""
+"""Bringing a store's schema up to this release, and the runtime role's rights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.settings import Settings
 from backbone.store.engine import Store, open_store
 from backbone.store.metadata import metadata
-from backbone.store.tables import APPEND_ONLY, kept_settings, trail
-from schemas.errors import ConfigurationError, PartitionSetInvalid, SchemaOutdated
+from backbone.store.tables import APPEND_ONLY, trail
+from schemas.errors import ConfigurationError, SchemaOutdated
 
-REQUIRED_REVISION = "0005"
+REQUIRED_REVISION = "0006"
 """The oldest revision this release works with; newer ones only expanded and are fine."""
-
-PARTITIONS = "partitions"
-"""The kept setting that remembers how many partitions the log was made with."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION_TABLE = "alembic_version"
@@ -119,38 +116,3 @@ async def check_schema(store: Store) -> None:
         raise SchemaOutdated(
             f"the store is at revision {revision}, this release needs {REQUIRED_REVISION}; run `mealtrail migrate`"
         )
-
-
-async def keep_setting(store: Store, name: str, value: str) -> str:
-    """Remember `value` under `name` unless something is remembered already; returns what is. May be repeated."""
-    async with store.transaction() as connection:
-        await connection.execute(store.insert(kept_settings).values(name=name, value=value).on_conflict_do_nothing())
-        kept = await connection.execute(select(kept_settings.c.value).where(kept_settings.c.name == name))
-        return str(kept.scalar_one())
-
-
-async def kept_setting(store: Store, name: str) -> str | None:
-    """What is remembered under `name`, or None."""
-    async with store.reading() as connection:
-        kept = await connection.execute(select(kept_settings.c.value).where(kept_settings.c.name == name))
-        return kept.scalar_one_or_none()
-
-
-async def check_partitions(store: Store, settings: Settings) -> None:
-    """Raise PartitionSetInvalid unless the settings' number of partitions is the remembered one, or none is.
-
-    With another number an order's records would go to another partition than before.
-    """
-    kept = await kept_setting(store, PARTITIONS)
-    if kept is not None and int(kept) != settings.partitions:
-        raise PartitionSetInvalid(
-            f"the log was made with {kept} partitions, MEALTRAIL_PARTITIONS is {settings.partitions}: set it to "
-            f"{kept}. Orders live in a partition for good, so growing takes a new topic version and a drain"
-        )
-
-
-async def keep_partitions(store: Store, settings: Settings) -> int:
-    """How many partitions the log has, remembered from now on. Raises PartitionSetInvalid if another was before."""
-    await keep_setting(store, PARTITIONS, str(settings.partitions))
-    await check_partitions(store, settings)
-    return settings.partitions

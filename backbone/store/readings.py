@@ -24,6 +24,7 @@ from backbone.store.tables import (
 from backbone.store.trail_rows import ROW_COLUMNS, read_row
 from backbone.store.views import SEES_ALL, HeldView, LastStep, OrderView, ReceiptView, Sight, TrailEntry
 from schemas.errors import RecordUnknown
+from schemas.events import FactEvent
 from schemas.identifiers import DEFAULT_WORKSPACE, ReceiptId
 from schemas.outcomes import outcome_document
 from schemas.records import EventRecord, OperatorRecord, load_record
@@ -81,14 +82,14 @@ class Readings:
         Raises RecordUnknown when one is of a kind that this release does not know.
         """
         query = (
-            select(held_events.c.record, held_events.c.received_ms, held_events.c.deadline_ms)
+            select(held_events.c.record, held_events.c.received_ms, held_events.c.deadline_ms, held_events.c.kind)
             .where(held_events.c.workspace == self._workspace, held_events.c.order_id == order_id)
             .order_by(held_events.c.offset)
         )
         async with self._store.reading() as connection:
             rows = (await connection.execute(query)).all()
         views = []
-        for value, received_ms, deadline_ms in rows:
+        for value, received_ms, deadline_ms, kind in rows:
             record = load_record(bytes(value))
             if not isinstance(record, EventRecord | OperatorRecord):
                 raise RecordUnknown("a held record is no event")
@@ -102,6 +103,8 @@ class Readings:
                     reported_status=None if status is None else status.value,
                     received_ms=received_ms,
                     until_ms=deadline_ms,
+                    fact=record.event.code if isinstance(record.event, FactEvent) else None,
+                    why=kind,
                 )
             )
         return views
@@ -233,7 +236,7 @@ class Readings:
             return {}
         of_order = and_(order_details.c.workspace == orders.c.workspace, order_details.c.order_id == orders.c.order_id)
         found = await connection.execute(
-            select(orders, order_details.c.details)
+            select(orders, order_details.c.details, order_details.c.erased)
             .join_from(orders, order_details, of_order, isouter=True)
             .where(orders.c.workspace == self._workspace, orders.c.order_id.in_(order_ids))
         )
@@ -259,6 +262,8 @@ class Readings:
                 announced_ms=row["announced_ms"],
                 external_ids=tuple(external_ids.get(row["order_id"], ())),
                 former=orjson.loads(row["former"] or "{}"),
+                parked=bool(row["parked"]),
+                erased=bool(row["erased"]),
             )
             for row in found.mappings()
         }

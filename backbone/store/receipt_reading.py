@@ -1,7 +1,7 @@
 """Receipts: what became of a callback, told to its sender.
 
 To a sender an order that is unknown and one that is another's look the same: the reason is `order_not_found` for both,
-and no status shows.
+no status shows, and nothing is said of why an event waits.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import RowMapping, exists, select
 
 from backbone.store.engine import Store
-from backbone.store.tables import offsets, receipts, reused_event_ids
+from backbone.store.tables import held_events, offsets, receipts, reused_event_ids
 from backbone.store.views import ReceiptView, Sight
 from schemas.identifiers import ReceiptId
 from schemas.verdicts import Reason, ReceiptState, Verdict
@@ -36,9 +36,12 @@ async def read_receipt(store: Store, workspace: str, receipt: ReceiptId, sight: 
         return ReceiptView(**known, state=ReceiptState.PENDING)
     if reused:
         return ReceiptView(**known, state=ReceiptState.FINAL, verdict=Verdict.REJECTED, reason=Reason.EVENT_ID_REUSED)
-    foreign, reason = row["foreign"], row["reason"]
+    foreign, reason = bool(row["foreign"]), row["reason"]
     if foreign and reason == Reason.NOT_YOUR_ORDER:
         reason = Reason.ORDER_NOT_FOUND.value
+    why, until_ms = None, None
+    if row["state"] == ReceiptState.HELD and not foreign:
+        why, until_ms = await _read_hold(store, workspace, receipt.partition, row["last_offset"])
     return ReceiptView(
         **known,
         state=row["state"],
@@ -46,7 +49,21 @@ async def read_receipt(store: Store, workspace: str, receipt: ReceiptId, sight: 
         reason=reason,
         from_status=None if foreign else row["from_status"],
         to_status=None if foreign else row["to_status"],
+        foreign=foreign,
+        why=why,
+        until_ms=until_ms,
     )
+
+
+async def _read_hold(store: Store, workspace: str, partition: int, offset: int) -> tuple[str | None, int | None]:
+    """Why the event waits and until when; nothing when it was decided just now."""
+    own = held_events.c
+    query = select(own.kind, own.deadline_ms).where(
+        own.workspace == workspace, own.partition == partition, own.offset == offset
+    )
+    async with store.reading() as connection:
+        row = (await connection.execute(query)).one_or_none()
+    return (None, None) if row is None else (row.kind, row.deadline_ms)
 
 
 async def _read_rows(store: Store, workspace: str, receipt: ReceiptId) -> tuple[RowMapping | None, bool, bool]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import orjson
 from sqlalchemy import RowMapping
 
 from backbone.store.definitions import Auth
+from schemas.records import DEFAULT_AHEAD_HOLD_MS
 from schemas.statuses import Policy, Role
 
 
@@ -34,6 +36,11 @@ class Source:
     """Hashes of live bearer tokens, newest first."""
     created_at: int
     disabled_at: int | None
+    ahead_hold_ms: int = DEFAULT_AHEAD_HOLD_MS
+    """Of the strict policy: how long events that skip a status wait."""
+    id_prefix: str | None = None
+    stores: Mapping[str, str] = field(default_factory=dict)
+    zone: str | None = None
     sealed: tuple[str, ...] = ()
     """What of it does not open, such as `key 'k1' missing`. Its receipt key is empty then, if that is among it."""
 
@@ -60,5 +67,9 @@ def read_source(
         token_hashes=hashes,
         created_at=row["created_at"],
         disabled_at=row["disabled_at"],
+        ahead_hold_ms=row["ahead_hold_ms"],
+        id_prefix=row["id_prefix"],
+        stores={} if row["stores"] is None else orjson.loads(row["stores"]),
+        zone=row["zone"],
         sealed=sealed,
     )

@@ -63,9 +63,13 @@ class SourceRepository:
             "auth": new.auth,
             "policy": new.policy.value,
             "hold_ms": new.hold_ms,
+            "ahead_hold_ms": new.ahead_hold_ms,
             "skew_ms": new.skew_ms,
             "rate": new.rate,
             "url": new.url,
+            "id_prefix": new.id_prefix,
+            "stores": orjson.dumps(dict(new.stores)).decode() if new.stores else None,
+            "zone": new.zone,
         }
         row = public | {
             "workspace": self._workspace,
@@ -102,6 +106,10 @@ class SourceRepository:
             token_hashes=() if credential.token_hash is None else (credential.token_hash,),
             created_at=now,
             disabled_at=None,
+            ahead_hold_ms=new.ahead_hold_ms,
+            id_prefix=new.id_prefix,
+            stores=dict(new.stores),
+            zone=new.zone,
         )
         return source, credential.shown
 

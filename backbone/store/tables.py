@@ -82,6 +82,8 @@ offsets = Table(
     Column("dead_seq", BigInteger, nullable=False, server_default="0"),  # number of the last dead letter
     Column("dead_published", BigInteger, nullable=False, server_default="0"),  # as `published`, of dead letters
     Column("claims", Integer, nullable=False, server_default="0"),  # owners since the offset moved or was let go
+    Column("payloads_kept_from", BigInteger, nullable=False, server_default="0"),  # retention looked at all before it
+    Column("personal_kept_from", BigInteger, nullable=False, server_default="0"),
 )
 
 kept_settings = Table(

@@ -63,6 +63,10 @@ class OrderView:
     external_ids: tuple[str, ...]
     former: dict[str, list[str]]
     """Parties that were replaced, by slot."""
+    parked: bool = False
+    """Whether an event of it is set aside, and all later ones wait for a person."""
+    erased: bool = False
+    """Whether its personal details were erased; it takes none again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +98,7 @@ class TrailEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldView:
-    """An event that waits for its order to be announced or to name its party. For operators; log times."""
+    """An event that waits. For operators; log times."""
 
     event_id: str
     source: str
@@ -104,6 +108,11 @@ class HeldView:
     received_ms: int
     until_ms: int | None
     """When it is rejected if nothing changes; None waits without end."""
+    fact: str | None = None
+    """The partner's own word, of an event that is only noted."""
+    why: str = "foreign"
+    """foreign: its order is not announced or names no party of the source; ahead: it skips a status and its source is
+    strict; parked: an event of the order is set aside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,3 +139,8 @@ class ReceiptView:
     reason: str | None = None
     from_status: str | None = None
     to_status: str | None = None
+    foreign: bool = False
+    """Whether the order was unknown to the event, or named no party of its source. Never told to the sender."""
+    why: str | None = None
+    """Of an event that waits and is not foreign: why (as in HeldView), and until when."""
+    until_ms: int | None = None

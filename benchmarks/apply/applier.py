@@ -18,7 +18,6 @@ from backbone.logs import configure_logs
 from backbone.settings import Settings, load_settings
 from backbone.store.engine import open_store
 from consumers.applier import Applier
-from schemas.topics import RECEIVED
 
 
 class _Owned:
@@ -44,7 +43,7 @@ async def apply_for_ever(settings: Settings) -> None:
     try:
         owned = _Owned(settings.partitions)
         group = settings.topic_prefix + settings.consumer_group
-        member = await log.join(settings.topic_prefix + RECEIVED, group, owned)
+        member = await log.join(settings.topics.received, group, owned)
         await owned.all.wait()
         applier = Applier(store)
         offsets = {partition: (await applier.claim(partition)).next for partition in range(settings.partitions)}

@@ -129,7 +129,7 @@ class Story:
         }
         raw = orjson.dumps(body)
         headers = CIMultiDictProxy(CIMultiDict({"webhook-id": f"evt_{self._events:09d}"}))
-        parsed = self._native.parse(Inbound(headers, raw, "/v1/webhooks/bench", 0), source)[0]
+        parsed = self._native.parse(Inbound(headers, raw, "/v1/webhooks/bench", 0), source).events[0]
         return self._stamped(parsed, source, raw)
 
     def _stamped(self, parsed: ParsedEvent, source: Source, raw: bytes) -> NewRecord:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from schemas.events import AnyEvent, OrderPlaced, StatusEvent
 from schemas.records import SourceStamp
-from schemas.statuses import FULL_CHAIN, SLOT_OF, Fulfilment, OrderStatus, Role
+from schemas.statuses import FULL_CHAIN, SLOT_OF, Fulfilment, OrderStatus, Role, chain_of
 from schemas.times import is_plausible
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
@@ -55,6 +55,10 @@ class OrderState:
     placed_us: int | None = None
     step_received_ms: int
     step_occurred_us: int | None = None
+
+    def skips_to(self, status: OrderStatus) -> bool:
+        """Whether a status of the order's own chain lies between where it stands and that status."""
+        return any(RANK[self.status] < RANK[between] < RANK[status] for between in chain_of(self.fulfilment))
 
     def passed_by(self, status: OrderStatus) -> PassedBy:
         """The event that moved the order past a status behind it.
@@ -110,7 +114,10 @@ class Situation:
     attempt: Attempt | None = None
     """None for an event never seen, and when a held event is decided again."""
     may_wait: bool = True
-    """False at the hold's deadline, with a hold length of 0, and when the source holds too many events."""
+    """Whether it may wait for an order that names a party of its source. False at the hold's deadline, with a hold
+    length of 0, and when the source holds too many events."""
+    may_wait_ahead: bool = True
+    """The same for a strict source's event that is more than one status ahead."""
     too_large: bool = False
     """Whether the order would hold more details or external ids than it may, if this event were taken."""
 

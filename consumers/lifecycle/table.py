@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consumers.lifecycle.state import RANK, OrderState, PassedBy, Situation
-from schemas.errors import RecordUnknown
 from schemas.events import FactEvent, OrderAmended, StatusEvent
 from schemas.statuses import FULL_CHAIN, Fulfilment, OrderStatus, Policy, Role, chain_of
 from schemas.verdicts import ALWAYS_CURABLE, Reason, ReceiptState, Verdict
@@ -30,7 +29,7 @@ class Decision:
 
     row: int
     verdict: Verdict | None
-    """None: there is no verdict yet, the event waits."""
+    """None: there is no verdict yet, the event waits: for its order (row 2), or for the steps before it (row 8)."""
     reason: Reason | None = None
     ahead_of_cancelled: bool = False
     """For the metric alone: a late event that would have moved the order on, had it not been cancelled."""
@@ -159,7 +158,7 @@ def same_status(s: Situation) -> Decision | None:
 
 
 def cancelled_or_ahead(s: Situation) -> Decision | None:
-    """Row 8: CANCELLED, or ahead in the chain."""
+    """Row 8: CANCELLED, or ahead in the chain. A strict source's event waits for the steps that it would pass over."""
     order, status = _known(s), _status(s)
     if not _is_ahead(order, status):
         return None
@@ -169,6 +168,8 @@ def cancelled_or_ahead(s: Situation) -> Decision | None:
         claimed_before = s.first_offset < undone.offset if claimed is None else claimed < undone.log_ms * 1000
         if claimed_before:
             return Decision(row=8, verdict=Verdict.LATE, reason=Reason.UNDONE_BY_OPERATOR)
+    if s.source.policy is Policy.STRICT and status is not OrderStatus.CANCELLED and order.skips_to(status):
+        return Decision(row=8, verdict=None) if s.may_wait_ahead else _rejected(8, Reason.SKIPPED_STATUS)
     return Decision(row=8, verdict=Verdict.APPLIED)
 
 
@@ -198,9 +199,7 @@ TABLE: tuple[tuple[int, Row], ...] = (
 
 
 def decide(situation: Situation) -> Decision:
-    """The first row's decision. Pure; raises RecordUnknown for a policy that this release does not know."""
-    if situation.source.policy is not Policy.FORWARD:
-        raise RecordUnknown(f"policy {situation.source.policy} is none that this release knows")
+    """The first row's decision. Pure."""
     for _, row in TABLE:
         decision = row(situation)
         if decision is not None:

@@ -43,6 +43,14 @@ def free_port() -> int:
     raise KafkaLocalError("found no free port between 15000 and 30000")
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """A listener that sends its clients to a proxy's port instead of its own."""
+
+    advertised: int
+    port: int = field(default_factory=free_port)
+
+
 @dataclass
 class Broker:
     """One broker process and its data folder. Not thread-safe; every method blocks until what it names is done."""
@@ -53,6 +61,8 @@ class Broker:
     port: int = field(default_factory=free_port)
     controller_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    entrances: dict[str, Entrance] = field(default_factory=dict)
+    """Further listeners, for clients that come through a proxy."""
 
     @property
     def bootstrap(self) -> str:
@@ -69,14 +79,20 @@ class Broker:
 
     def _properties(self) -> str:
         local = "127.0.0.1"
+        listeners = [f"PLAINTEXT://{local}:{self.port}", f"CONTROLLER://{local}:{self.controller_port}"]
+        advertised, protocols = listeners[:1], ["PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT"]
+        for name, entrance in self.entrances.items():
+            listeners.append(f"{name.upper()}://{local}:{entrance.port}")
+            advertised.append(f"{name.upper()}://{local}:{entrance.advertised}")
+            protocols.append(f"{name.upper()}:PLAINTEXT")
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.bootstrap.servers": f"{local}:{self.controller_port}",
-            "listeners": f"PLAINTEXT://{local}:{self.port},CONTROLLER://{local}:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{local}:{self.port}",
+            "listeners": ",".join(listeners),
+            "advertised.listeners": ",".join(advertised),
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": ",".join(protocols),
             "log.dirs": str(self.data / "log"),
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": "1",

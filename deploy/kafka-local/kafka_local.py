@@ -1,6 +1,6 @@
 """The command line of `make kafka-up` and `make kafka-down`: one local broker that outlives the command.
 
-Settings: KAFKA_LOCAL_DATA (default var/kafka), KAFKA_LOCAL_PORT (default 9092; the next one is the controller's)
+Settings: KAFKA_LOCAL_DATA (default var/kafka), KAFKA_LOCAL_PORT (default 9092; the next port is the controller's)
 and KAFKA_LOCAL_CACHE (where the jars are kept, default .cache).
 """
 
@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -49,12 +50,31 @@ def _one_at_a_time(data: Path) -> Iterator[None]:
         yield
 
 
+def require_free_ports(port: int) -> None:
+    """Both ports of a broker are free on this machine, its own and the next one.
+
+    Raises:
+        KafkaLocalError: one is taken, or no port at all; the message names it and the setting.
+    """
+    for number, whose in ((port, "the broker's"), (port + 1, "the controller's, always the one after the broker's")):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what a broker left in TIME_WAIT is free
+            try:
+                probe.bind(("127.0.0.1", number))
+            except (OSError, OverflowError) as error:
+                raise KafkaLocalError(
+                    f"port {number} ({whose}) cannot be had: {error}. Choose another with KAFKA_LOCAL_PORT; "
+                    "it and the next one must be free"
+                ) from error
+
+
 def up(data: Path, port: int) -> None:
     """Start a broker that outlives this process, or say that it runs already."""
     with _one_at_a_time(data):
         if running := _recorded(data):
             print(f"Kafka runs already (process {running[0]}): {running[1]}")
             return
+        require_free_ports(port)
         jars = fetch_jars(print)
         # The ports stand in the settings that `format` wrote the first time.
         broker = Broker(data, find_java(), jars, port=port, controller_port=port + 1)

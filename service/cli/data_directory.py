@@ -14,10 +14,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from backbone.eventlog.embedded_file import FILE_NAME
 from backbone.store.engine import STORE_FILE
 from schemas.errors import ConfigurationError, DataDirectoryLocked
 
 LOCK_NAME = "server.lock"
+_USABLE = os.R_OK | os.W_OK
 
 
 def prepare_data_dir(data_dir: Path) -> None:
@@ -31,12 +33,30 @@ def prepare_data_dir(data_dir: Path) -> None:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"MEALTRAIL_DATA_DIR: cannot make {data_dir}: {error.strerror}") from error
-    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
-        raise ConfigurationError(f"MEALTRAIL_DATA_DIR: {data_dir} cannot be written to")
+    for path, mode in ((data_dir, os.R_OK | os.W_OK | os.X_OK), *((file, _USABLE) for file in _own_files(data_dir))):
+        if not os.access(path, mode):
+            raise ConfigurationError(
+                f"MEALTRAIL_DATA_DIR: {path} cannot be written to by user {os.geteuid()}: check its owner, its "
+                "permissions, and whether it lies on a read-only mount"
+            )
+
+
+def _own_files(data_dir: Path) -> Iterator[Path]:
+    """The databases that are there, with what SQLite keeps beside them."""
+    for name in (STORE_FILE, FILE_NAME):
+        for suffix in ("", "-wal", "-shm"):
+            path = data_dir / (name + suffix)
+            if path.exists():
+                yield path
 
 
 def require_data_dir(data_dir: Path) -> None:
     """For commands that only make sense on what is there already. Raises ConfigurationError when nothing is."""
+    if not (data_dir / STORE_FILE).exists() and (data_dir / FILE_NAME).exists():
+        raise ConfigurationError(
+            f"{data_dir} has a log and no store: put {STORE_FILE} back from a backup, or make it again from the log "
+            "with `mealtrail rebuild`; after a first start that was interrupted, start `mealtrail up` again"
+        )
     if not (data_dir / STORE_FILE).exists():
         raise ConfigurationError(
             f"there is no mealtrail data in {data_dir}: start `mealtrail up` first, or set MEALTRAIL_DATA_DIR"
@@ -61,7 +81,9 @@ def hold_server_lock(data_dir: Path) -> Iterator[None]:
             "stop it, or set MEALTRAIL_DATA_DIR to another directory"
         ) from error
     except OSError as error:
-        raise ConfigurationError(f"cannot lock {path}: {error.strerror}; the data directory needs flock") from error
+        raise ConfigurationError(
+            f"cannot lock {path}: {error.strerror}; the data directory needs room for a line, and flock"
+        ) from error
     try:
         yield
     finally:

@@ -1,34 +1,14 @@
-"""Durations as people write them: `24h`, `2m`, `30s`, `500ms`, `1h30m`, `0`."""
+"""Durations on the command line."""
 
 from __future__ import annotations
 
-import re
+from schemas import durations
 
-_UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
-_PART = re.compile(r"(\d+)(ms|d|h|m|s)", re.ASCII)
-_WHOLE = re.compile(r"(?:\d+(?:ms|d|h|m|s))+", re.ASCII)
-
-MAX_MS = 366 * _UNIT_MS["d"]
+_MOST_DAYS = 366
+MAX_MS = _MOST_DAYS * durations.DAY_MS
 """Nothing that mealtrail waits for may last longer than a leap year."""
 
 
 def parse_duration(text: str) -> int:
-    """The duration in milliseconds.
-
-    Numbers with units d, h, m, s or ms, largest first, each unit once; `0` needs no unit. Raises ValueError for
-    anything else (also a bare number other than 0: nobody knows its unit) and for more than 366 days.
-    """
-    wanted = "a duration is a number with a unit, such as 24h, 2m, 30s, 500ms, or 0"
-    text = text.strip()
-    if text == "0":
-        return 0
-    if not _WHOLE.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration: {wanted}")
-    parts = [(int(number), _UNIT_MS[unit]) for number, unit in _PART.findall(text)]
-    units = [unit for _, unit in parts]
-    if units != sorted(set(units), reverse=True):
-        raise ValueError(f"{text!r} is no duration: each unit once, the largest first")
-    total = sum(number * unit for number, unit in parts)
-    if total > MAX_MS:
-        raise ValueError(f"{text!r} is too long: at most 366d")
-    return total
+    """The duration in milliseconds, see `schemas.durations`; at most 366 days. Raises ValueError."""
+    return durations.parse_duration(text, most_days=_MOST_DAYS)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from schemas.errors import MealtrailError
 from service.cli.accounts import accounts_app
 from service.cli.audit import audit_app
 from service.cli.consume import consume
+from service.cli.dead_letters import dead_letters_app
+from service.cli.erase import erase_app
 from service.cli.exits import EXIT_CODES_HELP, ExitCode, report_error
 from service.cli.invocation import PROGRAM
 from service.cli.migrate import migrate
 from service.cli.orders import orders_app
 from service.cli.output import print_line
+from service.cli.rebuild import rebuild
 from service.cli.schema_files import schemas_app
 from service.cli.send import send
 from service.cli.serve import serve
@@ -59,19 +63,39 @@ app.command()(up)
 app.command()(serve)
 app.command()(consume)
 app.command()(migrate)
+app.command()(rebuild)
 app.add_typer(sources_app, name="source")
 app.add_typer(tokens_app, name="token")
 app.add_typer(accounts_app, name="account")
 app.command()(send)
 app.add_typer(orders_app, name="order")
 app.add_typer(audit_app, name="audit")
+app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(erase_app, name="erase")
 app.add_typer(schemas_app, name="schemas")
+
+
+def command_line() -> Any:
+    """All commands, as they are run. A flag's help shows no type: there is nothing to put behind it."""
+    root_command = get_command(app)
+    _drop_flag_types(root_command, None)
+    return root_command
+
+
+def _drop_flag_types(command: Any, parent: typer.Context | None) -> None:
+    names = app.info.context_settings["help_option_names"] if app.info.context_settings else ["--help"]
+    context = typer.Context(command, parent=parent, help_option_names=names)
+    for param in (*command.params, command.get_help_option(context)):
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    for below in getattr(command, "commands", {}).values():
+        _drop_flag_types(below, context)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command line (of this process unless given) and ends with its exit code: always raises SystemExit."""
     try:
-        app(args=arguments, prog_name=PROGRAM)
+        command_line()(args=arguments, prog_name=PROGRAM)
     except MealtrailError as error:
         sys.exit(report_error(error))
     except KeyboardInterrupt:

@@ -11,14 +11,18 @@ import traceback
 from enum import IntEnum
 
 from schemas.errors import (
+    AnchorRefused,
     ConfigurationError,
     ConflictingName,
     DefinitionInvalid,
+    LogUnusable,
     MalformedEvent,
     MealtrailError,
     NotFound,
+    PartitionStopped,
     RequestRefused,
     StoreRefused,
+    TrailBroken,
     Unavailable,
 )
 
@@ -41,6 +45,8 @@ class ExitCode(IntEnum):
     """The name is taken."""
     REFUSED = 7
     """What was sent cannot be taken: malformed, or not allowed."""
+    ANCHOR = 8
+    """An anchor cannot be used: unreadable, forged, its key unknown, another deployment's, of the future."""
     INTERNAL = 70
     """A fault of mealtrail itself."""
     INTERRUPTED = 130
@@ -50,17 +56,21 @@ class ExitCode(IntEnum):
 EXIT_CODES_HELP = (
     "Exit codes: 0 done; 1 the answer is no (trail not verified, move rejected); 2 wrong usage; "
     "3 settings or set-up; 4 log, store or server does not answer; 5 not found; 6 name taken; "
-    "7 refused; 70 internal fault; 130 Ctrl-C."
+    "7 refused; 8 anchor cannot be used; 70 internal fault; 130 Ctrl-C."
 )
 
 _CODES: tuple[tuple[type[MealtrailError], ExitCode], ...] = (
     (DefinitionInvalid, ExitCode.USAGE),
     (StoreRefused, ExitCode.CONFIGURATION),
+    (LogUnusable, ExitCode.CONFIGURATION),
     (ConfigurationError, ExitCode.CONFIGURATION),
+    (PartitionStopped, ExitCode.CONFIGURATION),
     (Unavailable, ExitCode.UNAVAILABLE),
     (NotFound, ExitCode.NOT_FOUND),
     (ConflictingName, ExitCode.CONFLICT),
     (RequestRefused, ExitCode.REFUSED),
+    (AnchorRefused, ExitCode.ANCHOR),
+    (TrailBroken, ExitCode.NEGATIVE),
 )
 
 

@@ -6,17 +6,13 @@ on record rather than an effect without its author.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import time
 from dataclasses import dataclass
 
 from backbone.clocks import SYSTEM_CLOCK
-from backbone.eventlog.opening import open_event_log
-from backbone.eventlog.port import Position
 from backbone.eventlog.received import to_log
 from backbone.store.acts import record_act
-from backbone.store.migration import keep_partitions
+from backbone.store.kept_settings import keep_partitions
 from backbone.store.readings import SEES_ALL, Readings, ReceiptView
 from schemas.canonical import payload_digest
 from schemas.errors import NotFound
@@ -25,11 +21,10 @@ from schemas.identifiers import DEFAULT_WORKSPACE, ReceiptId
 from schemas.records import OperatorRecord, SourceStamp
 from schemas.statuses import OrderStatus, Role
 from schemas.times import TimeMark
-from schemas.topics import RECEIVED
 from schemas.verdicts import ReceiptState
+from service.cli.applied import append_acts, own_log, wait_for
 from service.cli.parts import Parts
 
-_POLL_S = 0.1
 _SALT_BYTES = 16
 
 
@@ -45,33 +40,34 @@ class Moved:
 async def move_order(parts: Parts, order_id: str, status: OrderStatus, *, why: str, actor: str, wait_s: float) -> Moved:
     """Asks for the move and waits at most `wait_s` seconds for its verdict.
 
-    Raises NotFound for an unknown order, PartitionSetInvalid, LogUnavailable (the move may be in the log all the same),
-    StoreUnavailable. Each call is an event of its own; one that finds the order there already ends as `repeated`.
+    Raises NotFound for an unknown order, PartitionSetInvalid, what `own_log` raises, LogUnavailable (the move may be in
+    the log all the same), StoreUnavailable. Each call is an event of its own; one that finds the order there already
+    ends as `repeated`.
     """
     readings = Readings(parts.store)
     if await readings.order(order_id, SEES_ALL) is None:
         raise NotFound(f"there is no order {order_id!r}")
     partitions = await keep_partitions(parts.store, parts.settings)
     record = operator_record(order_id, status, why=why, actor=actor)
-    async with parts.store.transaction() as connection:
-        await record_act(
-            connection,
-            workspace=record.workspace,
-            at=SYSTEM_CLOCK.now_ms(),
-            actor=actor,
-            act="order.move",
-            subject=order_id,
-            detail={"status": status.value, "why": why, "event_id": record.event_id},
-        )
-    position = await _append(parts, record, partitions)
+    async with own_log(parts, partitions) as log:
+        async with parts.store.transaction() as connection:
+            await record_act(
+                connection,
+                workspace=record.workspace,
+                at=SYSTEM_CLOCK.now_ms(),
+                actor=actor,
+                act="order.move",
+                subject=order_id,
+                detail={"status": status.value, "why": why, "event_id": record.event_id},
+            )
+        [position] = await append_acts(log, parts.settings.topics.received, [to_log(record, partitions)])
     receipt_id = ReceiptId(position.partition, position.offset, record.receipt_digest)
-    give_up = time.monotonic() + wait_s
-    while True:
-        receipt = await readings.receipt(receipt_id, SEES_ALL)
-        settled = receipt is not None and receipt.state == ReceiptState.FINAL
-        if settled or time.monotonic() > give_up:
-            return Moved(record.event_id, str(receipt_id), receipt)
-        await asyncio.sleep(_POLL_S)
+
+    async def look() -> ReceiptView | None:
+        return await readings.receipt(receipt_id, SEES_ALL)
+
+    receipt = await wait_for(look, lambda seen: seen is not None and seen.state == ReceiptState.FINAL, wait_s)
+    return Moved(record.event_id, str(receipt_id), receipt)
 
 
 def operator_record(order_id: str, status: OrderStatus, *, why: str, actor: str) -> OperatorRecord:
@@ -89,12 +85,3 @@ def operator_record(order_id: str, status: OrderStatus, *, why: str, actor: str)
         actor=actor,
         why=why,
     )
-
-
-async def _append(parts: Parts, record: OperatorRecord, partitions: int) -> Position:
-    log = open_event_log(parts.settings)
-    try:
-        await log.start()
-        return (await log.append(parts.settings.topic_prefix + RECEIVED, [to_log(record, partitions)]))[0]
-    finally:
-        await log.stop()

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from schemas.statuses import OrderStatus
+from schemas.storable import text_problem
 from service.cli.durations import parse_duration
 
 _MAX_SECRET_BYTES = 4096
 _LONGEST_WAIT_S = 86_400.0
+LONGEST_REASON = 500
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for scripts.")]
@@ -49,8 +51,23 @@ def status_option(value: str) -> OrderStatus:
         raise typer.BadParameter(f"{value!r} is none of {', '.join(OrderStatus)}") from error
 
 
+def checked_reason(text: str) -> str:
+    """A person's reason without outer spaces, or a usage error that says what is wrong."""
+    why = text.strip()
+    if not 1 <= len(why) <= LONGEST_REASON:
+        raise typer.BadParameter(f"a reason has 1 to {LONGEST_REASON} characters", param_hint="--reason")
+    if problem := text_problem(why):  # bytes that are no UTF-8 come in as lone surrogates
+        raise typer.BadParameter(f"the reason {problem}", param_hint="--reason")
+    return why
+
+
 StatusArgument = Annotated[
     OrderStatus, typer.Argument(parser=status_option, metavar="STATUS", help=", ".join(OrderStatus))
+]
+
+OptionalStatus = Annotated[
+    OrderStatus | None,
+    typer.Argument(parser=status_option, metavar="STATUS", help=", ".join(OrderStatus), show_default=False),
 ]
 
 

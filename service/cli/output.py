@@ -17,6 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 _FULL_WIDTH = 1000
+_LEAST_FOLDED = 8
+"""What is left of a column whose cells may be folded."""
+_BETWEEN = 2
 
 
 def stdout_console() -> Console:
@@ -57,15 +60,23 @@ def print_table(
 ) -> None:
     """A plain table, or the words of `empty` when there is no row. Control characters are shown, not obeyed.
 
-    On a narrow terminal cells are folded, except those of the columns in `whole`.
+    On a narrow terminal cells are folded, except those of the columns in `whole` (ids, names, times): where these do
+    not fit, lines are longer than the terminal, and nothing is cut.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, overflow="fold", no_wrap=name in whole)
+    least = [len(name) if name in whole else _LEAST_FOLDED for name in columns]
     for row in rows:
-        table.add_row(*(plain_text(cell) for cell in row))
+        cells = [plain_text(cell) for cell in row]
+        least = [
+            max(width, cell.cell_len) if name in whole else width
+            for width, cell, name in zip(least, cells, columns, strict=True)
+        ]
+        table.add_row(*cells)
     console = stdout_console()
     if table.row_count:
+        console.width = max(console.width, sum(least) + _BETWEEN * len(columns))
         console.print(table)
     else:
         console.print(empty)

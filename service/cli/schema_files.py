@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter
 
+from schemas.dead_letters import PublishedDeadLetter
 from schemas.details import OrderDetails
 from schemas.errors import ConfigurationError
 from schemas.events import FactEvent, OrderAmended, OrderPlaced, StatusEvent
@@ -26,6 +27,7 @@ _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _SOURCES: dict[str, Callable[[], dict[str, Any]]] = {
     "received.v1": RECORD_ADAPTER.json_schema,
     "outcome.v1": lambda: Outcome.model_json_schema(mode="serialization"),
+    "dead-letter.v1": lambda: PublishedDeadLetter.model_json_schema(mode="serialization"),
     "status-event.v1": lambda: TypeAdapter(StatusEvent).json_schema(),
     "fact-event.v1": lambda: TypeAdapter(FactEvent).json_schema(),
     "order-placed.v1": lambda: TypeAdapter(OrderPlaced).json_schema(),

@@ -17,12 +17,14 @@ import orjson
 import typer
 
 from backbone.settings import load_settings
+from backbone.store.definitions import Auth
 from schemas.errors import Unavailable
 from service.cli.addresses import own_url
 from service.cli.exits import ExitCode
-from service.cli.options import AsJson, StatusArgument, read_secret, seconds_option
+from service.cli.options import AsJson, OptionalStatus, read_secret, seconds_option
 from service.cli.output import mask_url, print_document, print_line, print_remark
 from service.cli.partner import Credential, StatusReport, signing_key
+from service.cli.send_day import check_usage, play_day
 
 _REQUEST_LIMIT_S = 15.0
 _POLL_S = 0.2
@@ -99,9 +101,13 @@ class _Sending:
 
 
 def send(  # noqa: PLR0917 - one parameter an option
-    order_id: Annotated[str, typer.Argument(metavar="ID")],
-    status: StatusArgument,
-    source: Annotated[str, typer.Option("--source", help="The source's name.")],
+    context: typer.Context,
+    order_id: Annotated[str | None, typer.Argument(metavar="ID", show_default=False)] = None,
+    status: OptionalStatus = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="The source's name; with --day the dialect's if unset.", show_default=False),
+    ] = None,
     secret: Annotated[
         str | None,
         typer.Option("--secret", envvar="MEALTRAIL_SEND_SECRET", help="whsec_… to sign with.", show_default=False),
@@ -138,13 +144,51 @@ def send(  # noqa: PLR0917 - one parameter an option
     wait: Annotated[
         float, typer.Option("--wait", parser=seconds_option, metavar="SECONDS", help="Wait so long for the verdict.")
     ] = 0.0,
+    day: Annotated[bool, typer.Option("--day", help="Play the whole day of a partner's order instead.")] = False,
+    dialect: Annotated[
+        str | None, typer.Option("--dialect", help="With --day: whose, as `source dialects` lists.")
+    ] = None,
+    order: Annotated[
+        str | None, typer.Option("--order", metavar="ID", help="With --day: the order; a new id if unset.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="With --day: the partner's id of the restaurant.")
+    ] = None,
+    auth: Annotated[
+        Auth | None,
+        typer.Option("--auth", help="With --day: how the source proves itself.", show_default="as its format does"),
+    ] = None,
+    signed_url: Annotated[
+        str | None, typer.Option("--signed-url", help="With --day: the source's --url, where a signature covers it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign an order status and post it as a partner would; show the answer.
+    """Sign an order status and post it as a partner would; show the answer. With --day, a partner's whole day.
 
     Exits 0 when it was taken, 1 when the verdict waited for is a rejection, 4 when the server is not reached or
     answers 429 or 5xx, 7 when it refuses.
     """
+    check_usage(context, day=day)
+    if day:
+        given = [value for value in (secret, None if secret_file is None else read_secret(secret_file), token) if value]
+        if len(given) != 1:
+            raise typer.BadParameter("--day takes exactly one of --secret, --secret-file, --token")
+        if token is not None and auth not in {None, "bearer"}:
+            raise typer.BadParameter(f"--token is of bearer, not {auth}: give --secret or --secret-file")
+        play_day(
+            dialect=dialect,
+            source=source,
+            order_id=order,
+            store=store,
+            auth="bearer" if token is not None else auth,
+            secret=given[0],
+            url=(url or own_url(load_settings())).rstrip("/"),
+            signed_url=signed_url,
+            as_json=as_json,
+        )
+        return
+    if order_id is None or status is None or source is None:
+        raise typer.BadParameter("give an order's ID, a STATUS and --source, or --day")
     sending = _Sending(
         url=(url or own_url(load_settings())).rstrip("/"),
         source=source,
@@ -228,7 +272,10 @@ def _print_answers(sending: _Sending, answers: list[_Answer], receipt: Mapping[s
 def describe_receipt(receipt: Mapping[str, Any], *, order_id: str, source: str) -> str:
     """A receipt in one line: the verdict with what it did, or how far the callback has come."""
     if receipt["state"] == "held":
-        return f"held: {order_id} is not announced, or names no party of {source}"
+        waits = "or the event waits for another of its order"
+        return f"held: {order_id} is not announced, or names no party of {source}; {waits}"
+    if receipt["state"] == "set_aside":
+        return "set_aside: deciding it failed, which is no fault of yours; a verdict follows once a person has looked"
     if receipt["state"] not in _SETTLED:
         return f"{receipt['state']}: no verdict yet"
     words = str(receipt["verdict"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from backbone.store.dead_letters import DeadLetterView
 from backbone.store.readings import HeldView
+from schemas.dead_letters import Parks
 from schemas.statuses import PARTY_SLOTS
 from schemas.times import rfc3339_millis
 from service.cli.output import plain_text
@@ -27,25 +30,71 @@ def held_document(view: HeldView) -> dict[str, Any]:
         "role": view.role,
         "event_type": view.event_type,
         "reported_status": view.reported_status,
+        "fact": view.fact,
         "received_at": rfc3339_millis(view.received_ms),
+        "why": view.why,
         "held_until": None if view.until_ms is None else rfc3339_millis(view.until_ms),
     }
 
 
+def set_aside_document(letter: DeadLetterView) -> dict[str, Any]:
+    """An event that was set aside, for people and for --json; `dead-letters show` has the rest."""
+    return {
+        "pair": str(letter.pair),
+        "event_id": letter.event_id,
+        "error": letter.error,
+        "parks": letter.parks.value,
+        "set_aside_at": rfc3339_millis(letter.set_aside_ms),
+    }
+
+
 def print_timeline(console: Console, order: Mapping[str, Any]) -> None:
-    """Prints the order's head, its history (`items`), oldest first, and what waits for it (`held`).
+    """Prints the order's head, what is set aside of it (`set_aside`), its history (`items`), oldest first, and what
+    waits for it (`held`).
 
     Times are UTC, the log's unless said otherwise.
     """
     console.print(_head(order))
+    for line in _set_aside(order):
+        console.print(line, soft_wrap=True)  # the command in it is there to be copied
     if order["items"]:
         console.print(Text(), _steps(order["items"]), sep="\n")
     if held := order["held"]:
         announced = order["status"] is not None
         if announced:
-            waiting = f"{_events(len(held))} held: the order names no party of the source"
-            console.print(Text(), Text(waiting, style="yellow"), sep="\n")
+            console.print(Text(), *_reasons(held), sep="\n")
         console.print(Text(), _waiting(held), sep="\n")
+
+
+_SCOPES = {
+    Parks.ORDER.value: "parked: an event is set aside",
+    Parks.SOURCE.value: "an event of a source that has nothing to do with the order is set aside",
+    Parks.NOTHING.value: "a person's act is set aside",
+}
+
+
+def _set_aside(order: Mapping[str, Any]) -> list[Text]:
+    lines = [
+        Text(f"{_SCOPES[letter['parks']]} ({letter['pair']}); mealtrail dead-letters show {letter['pair']}", "yellow")
+        for letter in order.get("set_aside", ())
+    ]
+    if order.get("more_set_aside"):
+        lines.append(
+            Text(f"and more; mealtrail dead-letters list --order {plain_text(order['order_id']).plain}", "yellow")
+        )
+    return lines
+
+
+_WHY = {
+    "foreign": "held: the order names no party of the source",
+    "ahead": "held: ahead of the order, and the source is strict",
+    "parked": "waiting: an event is set aside",
+}
+
+
+def _reasons(held: Sequence[Mapping[str, Any]]) -> list[Text]:
+    counts = Counter(event["why"] for event in held)
+    return [Text(f"{_events(counts[why])} {words}", style="yellow") for why, words in _WHY.items() if counts[why]]
 
 
 def _events(count: int) -> str:
@@ -60,8 +109,8 @@ def _waiting(held: Sequence[Mapping[str, Any]]) -> RenderableType:
     table.add_column("by", overflow="fold")
     for event in held:
         until = "without end" if event["held_until"] is None else _moment(event["held_until"])
-        reported = event["reported_status"] or event["event_type"]
-        table.add_row(_moment(event["received_at"]), until, str(reported), plain_text(str(event["source"])))
+        reported = plain_text(str(event["reported_status"] or event["fact"] or event["event_type"]))
+        table.add_row(_moment(event["received_at"]), until, reported, plain_text(str(event["source"])))
     return table
 
 
@@ -70,7 +119,9 @@ def _head(order: Mapping[str, Any]) -> RenderableType:
     head.append(plain_text(str(order["order_id"])).plain, style="bold")
     if order["status"] is None:
         count = len(order["held"])
-        head.append(f"  not announced yet; {_events(count)} {'waits' if count == 1 else 'wait'} for it")
+        head.append("  not announced yet")
+        if count:
+            head.append(f"; {_events(count)} {'waits' if count == 1 else 'wait'} for it")
         return head
     head.append("  ")
     head.append(str(order["status"]), style="bold")
@@ -81,6 +132,8 @@ def _head(order: Mapping[str, Any]) -> RenderableType:
     external = order.get("external_ids") or ()
     if external:
         head.append("\nalso known as " + ", ".join(plain_text(str(e)).plain for e in external), style="dim")
+    if order.get("erased"):
+        head.append("\npersonal data was erased; the order takes none again", style="dim")
     return head
 
 

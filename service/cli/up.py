@@ -18,6 +18,8 @@ import structlog
 import typer
 import uvloop
 
+from backbone.eventlog.embedded import EmbeddedEventLog
+from backbone.eventlog.embedded_pruning import EmbeddedPruning
 from backbone.eventlog.opening import open_event_log
 from backbone.eventlog.port import EventLog
 from backbone.logs import configure_logs
@@ -28,6 +30,7 @@ from backbone.store.engine import Store, open_store
 from consumers.composition import consumers_check, runner_config, start_parts
 from consumers.runner import Runner
 from schemas.errors import ConfigurationError
+from schemas.topics import RETENTION_MS
 from service.app import Face, make_parts, start_face
 from service.cli.addresses import require_free_ports
 from service.cli.data_directory import hold_server_lock, prepare_data_dir
@@ -37,6 +40,7 @@ from service.cli.exits import ExitCode
 from service.cli.invocation import own_command
 from service.cli.migrate import migrate_all
 from service.cli.output import print_line
+from service.cli.own_files import require_log_file, require_own_log
 from service.cli.parts import Parts, are_keys_lost, lost_keys, secret_box
 from service.cli.startup import print_summary
 
@@ -75,6 +79,7 @@ def up(
 
 async def _run(settings: Settings, *, demo: bool) -> bool:
     with stop_on_signal() as stopping:
+        await require_log_file(settings)
         await migrate_all(settings)
         store = open_store(settings, purpose="service")
         log = open_event_log(settings)
@@ -83,6 +88,7 @@ async def _run(settings: Settings, *, demo: bool) -> bool:
                 raise lost_keys(settings)
             if not await unless_stopped(lambda: start_parts(settings, log, store), stopping):
                 return True
+            await require_own_log(settings, log, store)
             return await _serve(settings, log, store, stopping, demo=demo)
         finally:
             limit_s = max(settings.shutdown_timeout_ms / 1000, _LEAST_S)
@@ -108,6 +114,7 @@ async def _serve(settings: Settings, log: EventLog, store: Store, stopping: asyn
         )
     )
     consuming = asyncio.create_task(runner.run(), name="consumers")
+    pruning = asyncio.create_task(_prune(settings, log, store), name="log-retention")
     try:
         print_summary(settings, face, "up")
         if env_file is not None:
@@ -117,16 +124,30 @@ async def _serve(settings: Settings, log: EventLog, store: Store, stopping: asyn
             print_line(f"\nPaste into another terminal, all at once or piece by piece:\n\n{script.text()}\n")
         _log.info("ready", http=face.public.url, admin=face.admin.url if face.admin else None)
         waiting = asyncio.create_task(stopping.wait())
-        await asyncio.wait((waiting, consuming), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((waiting, consuming, pruning), return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
+        if pruning.done():
+            pruning.result()
         if consuming.done() and not stopping.is_set():
             consuming.result()
             raise RuntimeError("the consumers ended by themselves")
     finally:
+        pruning.cancel()
         in_order = await _stop(settings, face, runner, consuming)
+        await asyncio.gather(pruning, return_exceptions=True)
         sys.stdout.flush()
     _log.info("stopped", in_order=in_order)
     return in_order
+
+
+async def _prune(settings: Settings, log: EventLog, store: Store) -> None:
+    """Keeps the log's file bounded until cancelled."""
+    if not isinstance(log, EmbeddedEventLog):
+        raise TypeError("only the embedded log is pruned by us")
+    topics = settings.topics
+    others = (topics.outcomes, topics.dead_letters)
+    keep_ms = settings.embedded_log_retention or RETENTION_MS
+    await EmbeddedPruning(log=log, store=store, received=topics.received, others=others, keep_ms=keep_ms).run()
 
 
 async def _stop(settings: Settings, face: Face, runner: Runner, consuming: asyncio.Task[None]) -> bool:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
 
 from multidict import CIMultiDictProxy
 
-from backbone.store.secrets import hash_token
-from schemas.errors import NotAuthenticated
-from schemas.refusals import Why
+from service.dialects.header_tokens import compare_token
 
 _LONGEST_TOKEN = 512
 
@@ -28,12 +25,4 @@ def bearer_token(headers: CIMultiDictProxy[str]) -> str | None:
 
 def verify_token(headers: CIMultiDictProxy[str], token_hashes: Sequence[str]) -> None:
     """Returns when the bearer token is one of those hashed. Raises NotAuthenticated with the reason otherwise."""
-    token = bearer_token(headers)
-    given = hash_token(token or "")
-    matches = False
-    for known in token_hashes:
-        matches |= hmac.compare_digest(known, given)
-    if token is None:
-        raise NotAuthenticated(Why.MISSING_TOKEN)
-    if not matches:
-        raise NotAuthenticated(Why.BAD_TOKEN)
+    compare_token(bearer_token(headers), token_hashes)

@@ -20,15 +20,17 @@ from schemas.errors import MalformedEvent, MealtrailError, NotAuthenticated
 from schemas.events import Attribute, Comment, Identifier, StatusEvent
 from schemas.identifiers import normalise_id
 from schemas.refusals import Why
-from schemas.statuses import OrderStatus
+from schemas.statuses import OrderStatus, Role
 from schemas.times import TimeMark
+from service.bodies.documents import is_json, read_object
+from service.bodies.validation import read_model
 from service.dialects.bearer import verify_token
 from service.dialects.event_ids import derive_event_id, random_event_id
-from service.dialects.port import Answer, Inbound, ParsedEvent, Taken
+from service.dialects.port import Answer, Inbound, Parsed, ParsedEvent, Taken
+from service.dialects.profile import Profile, Refusal, Told
 from service.dialects.standard_webhooks import ID_HEADER, verify_signature
-from service.dialects.times import read_time
-from service.ingress.documents import read_object
-from service.ingress.validation import read_model
+from service.dialects.times import NO_TIME, read_time
+from service.failures import Failure
 
 
 def _read_claim(value: object) -> tuple[int, TimeMark | None]:
@@ -39,7 +41,6 @@ def _read_claim(value: object) -> tuple[int, TimeMark | None]:
 
 ClaimedTime = Annotated[tuple[int, TimeMark | None], PlainValidator(_read_claim)]
 """An RFC 3339 time in a body; in the model it is microseconds and mark, as `read_time` gives them."""
-NO_TIME: tuple[None, TimeMark] = (None, TimeMark.MISSING)
 _MOST_ATTRIBUTES = 100
 
 
@@ -62,6 +63,28 @@ class NativeDialect:
     """The native dialect; also what strangers are measured against."""
 
     name = "native"
+    profile = Profile(
+        name="native",
+        title="mealtrail's own",
+        roles=(Role.RESTAURANT, Role.COURIER, Role.MARKETPLACE, Role.PLATFORM),
+        schemes=("standard-webhooks", "bearer"),
+        reads_zone=False,
+        proof="Standard Webhooks, or a bearer token",
+        success_status=202,
+        success_body={"event_id": "…", "receipt_id": "…"},
+        refusals={
+            Refusal.MALFORMED: Told(None, "a mistake to be put right; nothing was stored"),
+            Refusal.UNAUTHENTICATED: Told(None, "send again once the credential is right"),
+            Refusal.UNSUITABLE: Told(None, "a mistake to be put right; nothing was stored"),
+            Refusal.RATE_LIMITED: Told(None, "send again after `Retry-After`"),
+            Refusal.OUTAGE: Told(None, "unknown: send again, unchanged, after `Retry-After`"),
+        },
+        within="as the sender likes; `Prefer: wait=N` asks for the verdict",
+        resends="the sender's matter; a repeat is safe",
+        order_field="`order_id`",
+        event_id="`webhook-id`, else `event_id`, else derived from the content and its time",
+        times="`occurred_at` or `updatedAt`, RFC 3339",
+    )
     expects = "JSON, sent as application/json"
 
     def authenticate(self, inbound: Inbound, source: Source) -> None:
@@ -78,7 +101,7 @@ class NativeDialect:
         """JSON, under its own name or as the base of another (`+json`)."""
         return is_json(content_type)
 
-    def parse(self, inbound: Inbound, source: Source) -> Sequence[ParsedEvent]:  # noqa: ARG002 - part of the port
+    def parse(self, inbound: Inbound, source: Source) -> Parsed:  # noqa: ARG002 - part of the port
         """The one event of the body."""
         header_id = header_event_id(inbound.headers)
         body = read_model(NativeBody, read_object(inbound.raw))
@@ -94,7 +117,7 @@ class NativeDialect:
         event_id = header_id or body.event_id
         if event_id is None:
             event_id = random_event_id() if occurred_us is None else derive_event_id(body.order_id, event)
-        return [ParsedEvent(body.order_id, event_id, event)]
+        return Parsed((ParsedEvent(body.order_id, event_id, event),))
 
     def answer(self, taken: Sequence[Taken], location: str) -> Answer:
         """202 with the receipt's id and address."""
@@ -105,11 +128,9 @@ class NativeDialect:
         """Leaves every refusal to problem+json."""
         return
 
-
-def is_json(content_type: str) -> bool:
-    """Whether a content type (lower case, without parameters) is JSON."""
-    kind, _, form = content_type.partition("/")
-    return kind == "application" and (form == "json" or form.endswith("+json"))
+    def answer_failure(self, failure: Failure) -> None:  # noqa: ARG002 - part of the port
+        """Leaves every failure to problem+json."""
+        return
 
 
 def header_event_id(headers: CIMultiDictProxy[str]) -> str | None:
@@ -123,3 +144,6 @@ def header_event_id(headers: CIMultiDictProxy[str]) -> str | None:
         return normalise_id(given[0])
     except ValueError as error:
         raise MalformedEvent("The event id cannot be used.", errors=((ID_HEADER, str(error)),)) from error
+
+
+DIALECT = NativeDialect()

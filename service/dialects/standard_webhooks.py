@@ -19,6 +19,7 @@ from multidict import CIMultiDictProxy
 
 from schemas.errors import NotAuthenticated
 from schemas.refusals import Why
+from service.dialects.header_tokens import header_bytes, single_header
 
 TOLERANCE_S = 300
 ID_HEADER = "webhook-id"
@@ -33,12 +34,12 @@ def verify_signature(headers: CIMultiDictProxy[str], raw: bytes, secrets: Sequen
     """Returns when one of the listed v1 signatures is that of one of the secrets over exactly these bytes, made within
     five minutes of now. Raises NotAuthenticated with the reason otherwise.
     """
-    message_id = _single(headers, ID_HEADER)
-    timestamp = _single(headers, _TIMESTAMP_HEADER)
-    offered = _signatures(_single(headers, _SIGNATURE_HEADER))
+    message_id = single_header(headers, ID_HEADER)
+    timestamp = single_header(headers, _TIMESTAMP_HEADER)
+    offered = _signatures(single_header(headers, _SIGNATURE_HEADER))
     if not _TIMESTAMP.fullmatch(timestamp):
         raise NotAuthenticated(Why.MALFORMED_SIGNATURE)
-    message = b".".join((_header_bytes(message_id), timestamp.encode(), raw))
+    message = b".".join((header_bytes(message_id), timestamp.encode(), raw))
     matches = False
     for secret in secrets:
         expected = hmac.digest(secret, message, hashlib.sha256)
@@ -48,15 +49,6 @@ def verify_signature(headers: CIMultiDictProxy[str], raw: bytes, secrets: Sequen
         raise NotAuthenticated(Why.BAD_SIGNATURE)
     if abs(now_ms - int(timestamp) * 1000) > TOLERANCE_S * 1000:
         raise NotAuthenticated(Why.OLD_TIMESTAMP)
-
-
-def _single(headers: CIMultiDictProxy[str], name: str) -> str:
-    values = headers.getall(name, [])
-    if not values or not values[0]:
-        raise NotAuthenticated(Why.MISSING_SIGNATURE)
-    if len(values) > 1:
-        raise NotAuthenticated(Why.MALFORMED_SIGNATURE)
-    return str(values[0])
 
 
 def _signatures(listed: str) -> list[bytes]:
@@ -73,7 +65,3 @@ def _signatures(listed: str) -> list[bytes]:
         if len(signature) == _DIGEST_SIZE:
             found.append(signature)
     return found
-
-
-def _header_bytes(value: str) -> bytes:
-    return value.encode("utf-8", "surrogateescape")

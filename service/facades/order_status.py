@@ -26,18 +26,19 @@ from schemas.statuses import OrderStatus
 from schemas.times import rfc3339_micros
 from schemas.verdicts import Reason, ReceiptState, Verdict
 from service.access import Access
+from service.bodies.documents import read_object
+from service.bodies.validation import read_model
 from service.dialects.event_ids import derive_event_id, random_event_id
-from service.dialects.native import NO_TIME, ClaimedTime
+from service.dialects.native import ClaimedTime
 from service.dialects.port import ParsedEvent
+from service.dialects.times import NO_TIME
 from service.facades.lookup import NO_SUCH_ORDER, OrderLookup, path_id
 from service.facades.mounting import Route
 from service.facades.order_status_errors import failure_array, rejection, unauthorized
 from service.facades.order_status_tokens import IssuedTokens
 from service.failures import Failure
-from service.ingress.documents import read_object
 from service.ingress.door import Door
 from service.ingress.refusals import Why
-from service.ingress.validation import read_model
 from service.queries.reads import json_answer
 from service.verdicts.desk import Published, VerdictDesk
 
@@ -46,7 +47,9 @@ CONTENT_TYPES = frozenset({"application/json", "application/vnd.eats.order.statu
 LONGEST_COMMENT = 500
 _MOVED_ON = frozenset({Reason.ILLEGAL_TRANSITION, Reason.ORDER_CLOSED})
 _ANSWERED = frozenset({ReceiptState.FINAL, ReceiptState.HELD})
-"""Held: the same fact waits for its order since the native API took it. To this one that order is not there."""
+"""Held: either the same fact waits for its order since the native API took it, and to this one that order is not there;
+or the order is the caller's and the change waits for something else, which may take longer than anybody calls.
+"""
 
 
 class PutStatus(StrEnum):
@@ -123,7 +126,7 @@ class OrderStatusApi:
         """Sets a status. Raises what the door and the log raise; nothing once the event is stored."""
         published, event = await self._publish(request)
         view = await self._desk.verdict(published, until=_ANSWERED)
-        if view is None:
+        if view is None or (view.state == ReceiptState.HELD and not view.foreign):
             return web.Response(status=202)
         try:
             sent_again = await self._is_sent_again(published, event, view)
@@ -154,7 +157,7 @@ class OrderStatusApi:
             except MalformedEvent:
                 self._door.count_refusal(request, source.name, Why.MALFORMED)
                 raise
-            at_once = replace(source, hold_ms=0)
+            at_once = replace(source, hold_ms=0, ahead_hold_ms=0)
             published = await self._desk.publish(request, at_once, parsed, raw, seconds=self._wait_s)
             return published, event
 

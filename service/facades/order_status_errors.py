@@ -83,8 +83,12 @@ def error_array(
     status: int, errors: Sequence[tuple[Code, str]], headers: Mapping[str, str] | None = None
 ) -> web.Response:
     """The documented array of errors."""
-    body = [{"code": int(code), "description": text[:_MOST_DESCRIPTION]} for code, text in errors]
-    return _json(status, body, headers or {})
+    return _json(status, error_items(errors), headers or {})
+
+
+def error_items(errors: Sequence[tuple[Code, str]]) -> list[dict[str, object]]:
+    """Its elements."""
+    return [{"code": int(code), "description": text[:_MOST_DESCRIPTION]} for code, text in errors]
 
 
 def rejection(reason: str | None) -> web.Response:
@@ -99,12 +103,16 @@ def rejection(reason: str | None) -> web.Response:
 
 def failure_array(failure: Failure) -> web.Response:
     """A refusal or an outage as an array of errors; one element for each field that is wrong."""
+    return error_array(failure.status, errors_of(failure), failure.headers)
+
+
+def errors_of(failure: Failure) -> list[tuple[Code, str]]:
+    """What that array says."""
     if failure.errors:
-        errors = [(Code.FIELD, f"{field}: {message}") for field, message in failure.errors]
-        return error_array(failure.status, errors, failure.headers)
+        return [(Code.FIELD, f"{field}: {message}") for field, message in failure.errors]
     fallback = Code.MALFORMED if failure.status < 500 else Code.INTERNAL_ERROR
     description = ORDER_NOT_FOUND if failure.status == 404 else failure.detail
-    return error_array(failure.status, [(_OF_FAILURE.get(failure.code, fallback), description)], failure.headers)
+    return [(_OF_FAILURE.get(failure.code, fallback), description)]
 
 
 def unauthorized(failure: Failure) -> web.Response:

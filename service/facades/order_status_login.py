@@ -6,7 +6,6 @@ The client id is a source's name, the client secret its bearer secret. What is i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from urllib.parse import parse_qsl
 
 import orjson
 from aiohttp import web
@@ -14,6 +13,7 @@ from aiohttp import web
 from backbone.store.secrets import hash_token
 from backbone.store.sources import Source
 from schemas.errors import NotAuthenticated
+from service.bodies.forms import FORM, read_form
 from service.credentials import SourceCache
 from service.facades.mounting import Route
 from service.facades.order_status_errors import Code, error_array, failure_array
@@ -24,8 +24,6 @@ from service.ingress.refusals import Why
 
 TOKEN_PATH = "/security/oauth/token"  # noqa: S105 - a path
 SCOPES = ("read", "write")
-_FORM = "application/x-www-form-urlencoded"
-_MOST_FIELDS = 50
 
 
 class TokenEndpoint:
@@ -56,11 +54,11 @@ class TokenEndpoint:
             raw = await self._door.read(request, None)
         declared = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-        if declared != _FORM or encoding != "identity":
+        if declared != FORM or encoding != "identity":
             self._door.count_refusal(request, None, Why.UNSUPPORTED_CONTENT_TYPE)
-            text = f"The body must be a form, sent as {_FORM} and not compressed."
+            text = f"The body must be a form, sent as {FORM} and not compressed."
             return error_array(415, [(Code.UNSUPPORTED_MEDIA_TYPE, text)])
-        form = _read_form(raw)
+        form = read_form(raw)
         problem = "the body is no form" if form is None else _form_problem(form)
         if form is None or problem is not None:
             self._door.count_refusal(request, None, Why.MALFORMED)
@@ -93,29 +91,13 @@ class TokenEndpoint:
             self._sources.check_loaded()
             source = self._prove(client_id, token_hash)
         if source is None:
-            self._door.count_refusal(request, client_id, Why.BAD_TOKEN)
+            self._door.count_refusal(request, client_id, self._door.why_stranger(client_id))
             raise NotAuthenticated(Why.BAD_TOKEN)
         return source, token_hash
 
     def _prove(self, client_id: str, token_hash: str) -> Source | None:
         source = self._sources.by_token(token_hash)
         return source if source is not None and source.name == client_id else None
-
-
-def _read_form(raw: bytes) -> dict[str, str] | None:
-    """The form's fields; None when it is none, or names a field twice (RFC 6749, section 3.2)."""
-    try:
-        pairs = parse_qsl(
-            raw.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            max_num_fields=_MOST_FIELDS,
-            errors="strict",
-        )
-    except ValueError:
-        return None
-    form = dict(pairs)
-    return form if len(form) == len(pairs) else None
 
 
 def _form_problem(form: Mapping[str, str]) -> str | None:

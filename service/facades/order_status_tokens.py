@@ -31,14 +31,14 @@ class IssuedTokens:
         self._sources = sources
         self._now_ms = now_ms
 
-    def issue(self, source: Source, token_hash: str) -> str:
+    def issue(self, source: Source, token_hash: str, lifetime_s: int = LIFETIME_S) -> str:
         """An access token of the source, as long as the credential with this hash lives."""
         now, key = self._now_ms() // 1000, self._keys[self._first]
         claims = {
             "aud": _AUDIENCE,
             "sub": source.uid,
             "iat": now,
-            "exp": now + LIFETIME_S,
+            "exp": now + lifetime_s,
             "credential": _digest(key, token_hash),
         }
         return jwt.encode(claims, key, algorithm="HS256", headers={"kid": self._first})

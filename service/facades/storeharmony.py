@@ -20,18 +20,17 @@ from backbone.store.accounts import AccountRepository, Session
 from backbone.store.readings import Sight
 from schemas.errors import NotAuthenticated, NotFound, UnsupportedContentType
 from schemas.statuses import Role
-from service.dialects.native import is_json
+from service.bodies.documents import is_json, read_object
+from service.bodies.validation import read_model
 from service.facades.lookup import OrderLookup, path_id
 from service.facades.mounting import Route
 from service.facades.storeharmony_location import NewStoreLocation, location_document
 from service.facades.storeharmony_sessions import Sessions
 from service.facades.storeharmony_tracking import tracking_document
 from service.failures import Failure
-from service.ingress.documents import read_object
 from service.ingress.door import Door
 from service.ingress.rate_limit import RateLimiter
 from service.ingress.refusals import Why
-from service.ingress.validation import read_model
 from service.queries.reads import json_answer
 
 CREATE_PATH = "/user/{accountid:[^/]*}/createNewLocation"

@@ -19,14 +19,16 @@ from schemas.identifiers import normalise_id
 from schemas.statuses import Fulfilment, Role
 from schemas.times import TimeMark
 from service.access import Access
+from service.bodies.documents import is_json, read_object
+from service.bodies.validation import read_model
 from service.dialects.event_ids import derive_event_id, random_event_id
-from service.dialects.native import NO_TIME, ClaimedTime, is_json
+from service.dialects.native import ClaimedTime
 from service.dialects.port import Answer, ParsedEvent
-from service.ingress.documents import read_object
+from service.dialects.times import NO_TIME
 from service.ingress.door import Door
+from service.ingress.identity import identify
 from service.ingress.publishing import Publisher
 from service.ingress.refusals import Why
-from service.ingress.validation import read_model
 from service.ingress.verdict_answers import answer_published, wait_of
 from service.verdicts.desk import Published, VerdictDesk
 
@@ -105,6 +107,7 @@ class Announcements:
             self._door.check_type(request, source, is_json)
             try:
                 parsed = read_announcement(raw, source) if amended is None else read_amendment(raw, amended, source)
+                parsed = identify(parsed, source)
             except MalformedEvent:
                 self._door.count_refusal(request, source.name, Why.MALFORMED)
                 raise

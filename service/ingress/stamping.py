@@ -50,6 +50,7 @@ def stamp(
         policy=source.policy,
         hold_ms=source.hold_ms,
         skew_ms=source.skew_ms,
+        ahead_hold_ms=source.ahead_hold_ms,
     )
     trace = traceparent if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) else None
     stamped: list[Stamped] = []

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from schemas.verdicts import Verdict
-from service.dialects.native import is_json
+from service.bodies.documents import is_json
 from service.dialects.port import Answer
 from service.queries.rendering import receipt_document
 from service.verdicts.desk import Published, VerdictDesk

@@ -7,13 +7,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from backbone.store.positions import PositionRepository
 from backbone.store.readings import Readings
 from schemas.errors import NotFound
 from schemas.identifiers import ReceiptId, normalise_id
 from schemas.statuses import OrderStatus
 from service.access import Access
 from service.queries.parameters import choice, identifier, whole_number
-from service.queries.rendering import order_document, receipt_document, trail_document
+from service.queries.rendering import order_document, position_document, receipt_document, trail_document
 from service.request_notes import notes_of
 
 DEFAULT_LIMIT = 50
@@ -30,8 +31,9 @@ def json_answer(document: Any) -> web.Response:
 class Reads:
     """The handlers. One per application."""
 
-    def __init__(self, readings: Readings, access: Access, *, partitions: int) -> None:
+    def __init__(self, readings: Readings, positions: PositionRepository, access: Access, *, partitions: int) -> None:
         self._readings = readings
+        self._positions = positions
         self._access = access
         self._partitions = partitions
 
@@ -55,10 +57,12 @@ class Reads:
     async def order(self, request: web.Request) -> web.Response:
         """GET /v1/orders/{order_id}."""
         sight = await self._access.sight(request)
-        view = await self._readings.order(_order_id(request), sight)
+        order_id = _order_id(request)
+        view = await self._readings.order(order_id, sight)
         if view is None:
             raise NotFound("There is no such order.")
-        return json_answer(order_document(view))
+        position = position_document(await self._positions.latest(order_id, sight))
+        return json_answer({**order_document(view), "courier_position": position})
 
     async def history(self, request: web.Request) -> web.Response:
         """GET /v1/orders/{order_id}/history, oldest first."""

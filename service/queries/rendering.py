@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from backbone.store.positions import CourierPosition
 from backbone.store.readings import OrderView, ReceiptView, TrailEntry
 from schemas.times import rfc3339_micros, rfc3339_millis
 
@@ -14,8 +15,13 @@ def _micros(us: int | None) -> str | None:
     return None if us is None else rfc3339_micros(us)
 
 
+def _millis(ms: int | None) -> str | None:
+    return None if ms is None else rfc3339_millis(ms)
+
+
 def receipt_document(view: ReceiptView, receipt_id: str) -> dict[str, Any]:
-    """A receipt."""
+    """A receipt. `why` and `held_until` are there only while an event waits whose order is its sender's."""
+    waits = {} if view.why is None else {"why": view.why, "held_until": _millis(view.until_ms)}
     return {
         "receipt_id": receipt_id,
         "event_id": view.event_id,
@@ -25,11 +31,14 @@ def receipt_document(view: ReceiptView, receipt_id: str) -> dict[str, Any]:
         "reason": view.reason,
         "from_status": view.from_status,
         "to_status": view.to_status,
+        **waits,
     }
 
 
 def order_document(view: OrderView) -> dict[str, Any]:
-    """An order."""
+    """An order. `parked` is there only while an event of it is set aside and later ones wait, `erased` only once its
+    personal details were erased.
+    """
     return {
         "order_id": view.order_id,
         "status": view.status,
@@ -43,6 +52,22 @@ def order_document(view: OrderView) -> dict[str, Any]:
         "announced_at": rfc3339_millis(view.announced_ms),
         "external_ids": list(view.external_ids),
         "former": {slot: list(parties) for slot, parties in view.former.items()},
+        **({"parked": True} if view.parked else {}),
+        **({"erased": True} if view.erased else {}),
+    }
+
+
+def position_document(latest: tuple[CourierPosition, str] | None) -> dict[str, Any] | None:
+    """An order's courier, as last reported; null where nobody said, or the order has ended."""
+    if latest is None:
+        return None
+    position, source = latest
+    return {
+        "latitude": position.latitude,
+        "longitude": position.longitude,
+        "occurred_at": _micros(position.occurred_us),
+        "received_at": rfc3339_millis(position.received_at),
+        "source": source,
     }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,21 @@ class Backend:
         await admin.start()
         await admin.delete_records({TopicPartition(self.topic, partition): RecordsToDelete(before)})
         await admin.close()
+
+    async def make_anew(self) -> None:
+        """Makes the received topic vanish and come back empty; embedded logs lose their whole file, and stop."""
+        if self._topics is not None:
+            self._topics.delete(self.topic)
+        elif self._bootstrap is not None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+            await admin.start()
+            await admin.delete_topics([self.topic])
+            await admin.close()
+        else:
+            await self.close()
+            for path in self._directory.glob("log.db*"):
+                path.unlink()
+        await (await self.open()).create_topics(self.specs())
 
     async def close(self) -> None:
         """Stops all that were opened."""
@@ -245,6 +261,15 @@ async def test_another_number_of_partitions_is_noticed(backend: Backend, log: Lo
         await log.check_topics(backend.specs(6))
     with pytest.raises(TopicMisconfigured, match="4 partitions instead of 6"):
         await log.create_topics(backend.specs(6))
+
+
+async def test_a_topic_that_has_grown_can_be_let_pass(backend: Backend, log: Log) -> None:
+    """For those that drain it: more partitions than wanted, never fewer, and only where it is asked for."""
+    await log.check_topics(backend.specs(3), may_have_grown=True)
+    with pytest.raises(TopicMisconfigured, match="4 partitions instead of 3"):
+        await log.check_topics(backend.specs(3))
+    with pytest.raises(TopicMisconfigured, match="4 partitions instead of 6"):
+        await log.check_topics(backend.specs(6), may_have_grown=True)
 
 
 async def test_a_missing_topic_is_noticed(backend: Backend, log: Log) -> None:
@@ -464,6 +489,41 @@ async def test_a_stopped_tail_says_so(backend: Backend, log: Log) -> None:
         await tail.read(max_records=1, timeout=1)
 
 
+# --- Which log it is ---------------------------------------------------------------------------------
+
+
+async def test_a_topic_keeps_its_identity(backend: Backend, log: Log) -> None:
+    """Every process sees the same one, before and after a restart and whatever is appended; each topic has its own."""
+    before = await log.identity(backend.topic)
+    assert before
+    await log.append(backend.topic, records(0, 3))
+    await log.stop()
+    other = await backend.open()
+    await other.create_topics(backend.specs())
+    assert [await other.identity(backend.topic), await other.identity(backend.topic)] == [before, before]
+    assert len({await other.identity(spec.name) for spec in backend.specs()}) == len(backend.specs())
+
+
+async def test_a_topic_made_anew_has_another_identity(backend: Backend, log: Log) -> None:
+    """The same name, the same partitions, and the same records even: it is not the same topic."""
+    before = await log.identity(backend.topic)
+    await backend.make_anew()
+    anew = await backend.open()
+
+    async def differs() -> bool:
+        with suppress(LogUnavailable):
+            return await anew.identity(backend.topic) != before
+        return False
+
+    await wait_until(differs, timeout=10)  # a broker may tell of the old one for a moment
+
+
+async def test_the_identity_of_no_topic_is_an_outage(backend: Backend, log: Log) -> None:
+    """It may be about to be made."""
+    with pytest.raises(LogUnavailable):
+        await log.identity(backend.prefix + "nothing")
+
+
 # --- Starting and stopping ---------------------------------------------------------------------------
 
 
@@ -483,6 +543,7 @@ async def test_stop_is_bounded_repeatable_and_final(backend: Backend) -> None:
     calls: list[Awaitable[object]] = [
         log.append(backend.topic, records(0, 1)),
         log.bounds(backend.topic, [0]),
+        log.identity(backend.topic),
         tail.read(max_records=1, timeout=1),
     ]
     for call in calls:

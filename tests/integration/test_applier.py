@@ -137,7 +137,7 @@ async def test_an_unknown_record_stops_the_batch_with_its_offset(store: Store) -
     log = logged(
         [(event_record("1", placed(restaurant="r"), platform), 1), (event_record("1", status("READY"), platform), 2)]
     )
-    later = LogRecord(0, 2, log[1].log_ms, None, b'{"kind":"erase","event_id":"x"}', ())
+    later = LogRecord(0, 2, log[1].log_ms, None, b'{"kind":"archive","event_id":"x"}', ())
     applier = Applier(store)
     await applier.claim(0)
     with pytest.raises(RecordUnknown, match="partition 0, offset 2"):

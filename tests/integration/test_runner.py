@@ -36,7 +36,10 @@ STATUSES = ("ACCEPTED_BY_RESTAURANT", "COOKING", "READY")
 
 def make_runner(log: LogUnderTest, store: Store, **config: Any) -> Runner:
     """A worker on the log's topics."""
-    names = {"received_topic": log.received, "outcomes_topic": log.outcomes, "group": f"{log.prefix}workers"}
+    names = {
+        "topics": log.topics,
+        "group": f"{log.prefix}workers",
+    }
     return Runner(
         log=log.log,
         store=store,
@@ -160,7 +163,7 @@ async def test_an_unknown_record_stops_its_partition_and_no_other(event_log: Log
     """What comes before the record is applied and published, the partition stops, the others go on."""
     records = records_of(range(12), event_log.partitions)
     await event_log.log.append(event_log.received, records)
-    await event_log.log.append(event_log.received, [NewRecord(1, b"x", b'{"kind":"erase","event_id":"x"}')])
+    await event_log.log.append(event_log.received, [NewRecord(1, b"x", b'{"kind":"archive","event_id":"x"}')])
     later = records_of(range(12, 24), event_log.partitions)
     await event_log.log.append(event_log.received, later)
     runner = make_runner(event_log, store)

@@ -300,4 +300,5 @@ async def test_events_that_wait_are_seen_by_the_operator(store: Store, readings:
     assert (first.source, first.role, first.event_type, first.reported_status) == ("k", "restaurant", "status", "READY")
     assert (first.received_ms, first.until_ms) == (100, 900)
     assert (second.source, second.event_type, second.reported_status, second.until_ms) == ("c", "fact", None, None)
+    assert (first.fact, second.fact) == (None, "eta")
     assert await readings.held("o3") == []

@@ -155,14 +155,14 @@ async def test_a_partner_issued_token_is_taken(repository: SourceRepository) -> 
 
 
 async def test_everything_wrong_with_a_source_is_said_at_once(repository: SourceRepository) -> None:
-    """One refusal names them all, and the policy that is not there yet."""
+    """One refusal names them all."""
     wrong: dict[str, Any] = {
         "name": "Not A Name",
         "role": Role.OPERATOR,
-        "auth": "basic",
+        "auth": "morse",
         "parties": ("ok", "", "a\x00b"),
-        "policy": Policy.STRICT,
         "hold_ms": -1,
+        "ahead_hold_ms": -1,
         "skew_ms": 10**12,
         "rate": 0,
         "url": "ftp://x",
@@ -171,7 +171,7 @@ async def test_everything_wrong_with_a_source_is_said_at_once(repository: Source
         await repository.add(NewSource(**wrong), actor="anna")
     text = str(refusal.value)
     assert text.count(";") == 9
-    for words in ("name", "operator", "auth", "party ''", "strict comes with a later release", "hold", "skew", "rate"):
+    for words in ("name", "operator", "auth", "party ''", "hold must", "ahead hold must", "skew", "rate"):
         assert words in text
 
 

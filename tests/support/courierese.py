@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from backbone.store.sources import Source
 from schemas.errors import LogUnavailable, MalformedEvent, MealtrailError, NotAuthenticated, RequestRefused
 from schemas.events import FactEvent, StatusEvent
 from schemas.statuses import OrderStatus
+from service.bodies.documents import read_document
 from service.dialects.bearer import verify_token
-from service.dialects.port import Answer, Inbound, ParsedEvent, Taken
-from service.ingress.documents import read_document
+from service.dialects.native import DIALECT as NATIVE
+from service.dialects.port import Answer, Inbound, Parsed, ParsedEvent, Taken
+from service.failures import Failure
 
 
 class Courierese:
@@ -21,6 +24,7 @@ class Courierese:
     """
 
     name = "courierese"
+    profile = replace(NATIVE.profile, name="courierese")
     expects = "a courier's list, sent as text/x-courier"
 
     def authenticate(self, inbound: Inbound, source: Source) -> None:
@@ -31,7 +35,7 @@ class Courierese:
         """Its own type."""
         return content_type == "text/x-courier"
 
-    def parse(self, inbound: Inbound, source: Source) -> Sequence[ParsedEvent]:  # noqa: ARG002 - part of the port
+    def parse(self, inbound: Inbound, source: Source) -> Parsed:  # noqa: ARG002 - part of the port
         """One event a list item."""
         items = read_document(inbound.raw)
         if not isinstance(items, list):
@@ -42,7 +46,7 @@ class Courierese:
             order_id, remark = (item.get("id"), item.get("remark")) if isinstance(item, dict) else (item, None)
             event = StatusEvent(status=OrderStatus.DELIVERED, comment=remark) if number else FactEvent(code="eta")
             events.append(ParsedEvent(order_id, f"e{number}", event))
-        return events
+        return Parsed(tuple(events))
 
     def answer(self, taken: Sequence[Taken], location: str) -> Answer:  # noqa: ARG002 - part of the port
         """All receipts at once."""
@@ -55,3 +59,7 @@ class Courierese:
         if isinstance(error, LogUnavailable):
             return Answer(500, "again", {"Retry-After": "1"}, content_type="text/plain; charset=utf-8")
         return Answer(error.status, {"reason": error.detail}) if isinstance(error, RequestRefused) else None
+
+    def answer_failure(self, failure: Failure) -> Answer:
+        """In its own shape."""
+        return Answer(failure.status, {"reason": failure.detail}, failure.headers)

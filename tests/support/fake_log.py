@@ -73,18 +73,19 @@ class FakeLog:
             self.topics.make(spec)
         await self.check_topics(specs)
 
-    async def check_topics(self, specs: Sequence[TopicSpec]) -> None:
+    async def check_topics(self, specs: Sequence[TopicSpec], *, may_have_grown: bool = False) -> None:
         """See the port."""
         self.check_up()
         for spec in specs:
             there = self.topics.specs.get(spec.name)
             if there is None:
                 raise TopicMisconfigured(f"topic {spec.name} is missing")
-            if there.partitions != spec.partitions:
+            has_grown = may_have_grown and there.partitions > spec.partitions
+            if there.partitions != spec.partitions and not has_grown:
                 raise TopicMisconfigured(
                     f"topic {spec.name} has {there.partitions} partitions instead of {spec.partitions}"
                 )
-            if there != spec:
+            if there.settings != spec.settings or there.replication != spec.replication:
                 raise TopicMisconfigured(f"topic {spec.name} has other settings")
 
     async def append(self, topic: str, records: Sequence[NewRecord]) -> list[Position]:
@@ -112,6 +113,13 @@ class FakeLog:
         """See the port."""
         self.check_up()
         return {partition: self.topics.partition(topic, partition).bounds for partition in partitions}
+
+    async def identity(self, topic: str) -> str | None:
+        """See the port."""
+        self.check_up()
+        if topic not in self.topics.ids:
+            raise LogUnavailable(f"there is no topic {topic}")
+        return self.topics.ids[topic]
 
     async def join(self, topic: str, group: str, listener: OwnershipListener) -> FakeMember:
         """See the port."""

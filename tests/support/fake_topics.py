@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 
 from backbone.eventlog.port import Bounds, LogRecord, NewRecord, Position
@@ -51,13 +52,20 @@ class FakeTopics:
 
     def __init__(self) -> None:
         self.specs: dict[str, TopicSpec] = {}
+        self.ids: dict[str, str] = {}
         self._partitions: dict[str, list[FakePartition]] = {}
         self._changed = asyncio.Event()
 
     def make(self, spec: TopicSpec) -> None:
         """Makes a topic that is not there yet."""
         self.specs.setdefault(spec.name, spec)
+        self.ids.setdefault(spec.name, uuid.uuid4().hex)
         self._partitions.setdefault(spec.name, [FakePartition(number) for number in range(spec.partitions)])
+
+    def delete(self, topic: str) -> None:
+        """Removes a topic with all it holds."""
+        del self.specs[topic], self.ids[topic], self._partitions[topic]
+        self.wake()
 
     def partition(self, topic: str, number: int) -> FakePartition:
         """One partition. Raises LogUnavailable where there is none."""

@@ -8,16 +8,19 @@ All calls block (use asyncio.to_thread where a loop must go on meanwhile).
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
-from kafka_broker import Broker, free_port
+from kafka_broker import Broker, Entrance, free_port
 from kafka_jars import KAFKA_VERSION, KafkaLocalError, fetch_jars, find_java, jars_are_obtainable
 from tests.support.processes import forget_process, guard_folder, guard_process, remove_folder
 from tests.support.sources import UnavailableError, docker_problem
 
 ADDRESS_VARIABLE = "MEALTRAIL_TEST_KAFKA"
 IMAGE = f"apache/kafka:{KAFKA_VERSION}"
+NO_ENTRANCES: Mapping[str, int] = MappingProxyType({})
 
 
 class KafkaBroker(Protocol):
@@ -28,6 +31,9 @@ class KafkaBroker(Protocol):
     @property
     def bootstrap(self) -> str:
         """The address for clients, host:port."""
+
+    def entrance(self, name: str) -> tuple[str, int]:
+        """Where a proxy finds the listener of that name; its clients are sent to the proxy's port."""
 
     def start(self) -> None:
         """Return when it takes requests; 2 to 4 s, also after a kill."""
@@ -49,9 +55,9 @@ class KafkaBroker(Protocol):
 
 
 class LocalKafka:
-    """A broker process from local jars, in a temporary folder."""
+    """A broker process from local jars, in a temporary folder. `entrances` are proxies' ports by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, entrances: Mapping[str, int] = NO_ENTRANCES) -> None:
         try:
             java, jars = find_java(), fetch_jars()
         except KafkaLocalError as error:
@@ -59,12 +65,17 @@ class LocalKafka:
         self.source = f"local jars of Apache Kafka {KAFKA_VERSION}, {java}"
         self._folder = Path(tempfile.mkdtemp(prefix="mealtrail-kafka-"))
         guard_folder(self._folder)
-        self._broker = Broker(self._folder, java, jars)
+        doors = {name: Entrance(port) for name, port in entrances.items()}
+        self._broker = Broker(self._folder, java, jars, entrances=doors)
 
     @property
     def bootstrap(self) -> str:
         """The address for clients, host:port."""
         return self._broker.bootstrap
+
+    def entrance(self, name: str) -> tuple[str, int]:
+        """The listener that sends its clients to a proxy."""
+        return "127.0.0.1", self._broker.entrances[name].port
 
     def start(self) -> None:
         """Return when it takes requests."""
@@ -99,9 +110,9 @@ class LocalKafka:
 
 
 class DockerKafka:
-    """A broker in a container whose port on this machine is fixed, so that clients find it again."""
+    """A broker in a container whose ports on this machine are fixed, so that clients find it again."""
 
-    def __init__(self) -> None:
+    def __init__(self, entrances: Mapping[str, int] = NO_ENTRANCES) -> None:
         from testcontainers.core.container import DockerContainer  # noqa: PLC0415 (slow to import)
 
         self.source = f"Docker, {IMAGE}"
@@ -109,14 +120,23 @@ class DockerKafka:
         container = DockerContainer(IMAGE).with_bind_ports(9092, port)
         self._host = container.get_container_host_ip()
         self.bootstrap = f"{self._host}:{port}"
+        self._entrances: dict[str, int] = {}
+        listeners, advertised = ["PLAINTEXT://:9092", "CONTROLLER://:9093"], [f"PLAINTEXT://{self.bootstrap}"]
+        protocols = ["CONTROLLER:PLAINTEXT", "PLAINTEXT:PLAINTEXT"]
+        for inside, (name, proxied) in enumerate(entrances.items(), 9094):
+            self._entrances[name] = free_port()
+            container.with_bind_ports(inside, self._entrances[name])
+            listeners.append(f"{name.upper()}://:{inside}")
+            advertised.append(f"{name.upper()}://127.0.0.1:{proxied}")
+            protocols.append(f"{name.upper()}:PLAINTEXT")
         settings = {
             "PROCESS_ROLES": "broker,controller",
             "NODE_ID": "1",
             "CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
-            "LISTENERS": "PLAINTEXT://:9092,CONTROLLER://:9093",
-            "ADVERTISED_LISTENERS": f"PLAINTEXT://{self.bootstrap}",
+            "LISTENERS": ",".join(listeners),
+            "ADVERTISED_LISTENERS": ",".join(advertised),
             "CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-            "LISTENER_SECURITY_PROTOCOL_MAP": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "LISTENER_SECURITY_PROTOCOL_MAP": ",".join(protocols),
             "AUTO_CREATE_TOPICS_ENABLE": "false",
             "OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
             "OFFSETS_TOPIC_NUM_PARTITIONS": "1",
@@ -132,6 +152,10 @@ class DockerKafka:
             container.with_env(f"KAFKA_{name}", value)
         self._container = container
         self._made = False
+
+    def entrance(self, name: str) -> tuple[str, int]:
+        """The listener that sends its clients to a proxy."""
+        return self._host, self._entrances[name]
 
     def _docker(self) -> Any:
         return self._container.get_wrapped_container()
@@ -194,6 +218,10 @@ class GivenKafka:
     def close(self) -> None:
         """Nothing to do: it is not ours."""
 
+    def entrance(self, name: str) -> tuple[str, int]:
+        """It has none."""
+        raise NotImplementedError(f"this broker was given by address and has no entrance {name}")
+
     def _refuse(self) -> None:
         raise NotImplementedError("this broker was given by address; take the private_kafka fixture")
 
@@ -214,12 +242,12 @@ def expected_source() -> str:
     return f"none: {missing}" if missing else f"local jars of Apache Kafka {KAFKA_VERSION}, {java}"
 
 
-def _start_in_docker() -> KafkaBroker:
+def _start_in_docker(entrances: Mapping[str, int]) -> KafkaBroker:
     from docker.errors import DockerException  # noqa: PLC0415 (slow to import)
 
     in_docker: DockerKafka | None = None
     try:
-        in_docker = DockerKafka()
+        in_docker = DockerKafka(entrances)
         in_docker.start()
     except (DockerException, UnavailableError, OSError) as error:
         if in_docker is not None:
@@ -228,8 +256,10 @@ def _start_in_docker() -> KafkaBroker:
     return in_docker
 
 
-def start_kafka(*, private: bool) -> KafkaBroker:
+def start_kafka(*, private: bool, entrances: Mapping[str, int] = NO_ENTRANCES) -> KafkaBroker:
     """Start a broker from the first source that works; a private one never comes by address.
+
+    `entrances` are for private brokers: further listeners by name, each with the port of the proxy before it.
 
     Raises:
         UnavailableError: no source works; the message has every reason.
@@ -242,11 +272,11 @@ def start_kafka(*, private: bool) -> KafkaBroker:
         reasons.append(problem)
     else:
         try:
-            return _start_in_docker()
+            return _start_in_docker(entrances)
         except UnavailableError as error:
             reasons.append(str(error))
     try:
-        local = LocalKafka()
+        local = LocalKafka(entrances)
     except UnavailableError as error:
         reasons.append(str(error))
         raise UnavailableError("; ".join(reasons)) from error

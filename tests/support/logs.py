@@ -14,7 +14,7 @@ from backbone.eventlog.kafka_connection import KafkaLogConfig
 from backbone.eventlog.opening import embedded_config, kafka_config, open_event_log
 from backbone.eventlog.port import EventLog
 from backbone.settings import Settings
-from schemas.topics import OUTCOMES, RECEIVED, topic_specs
+from schemas.topics import TopicNames, topic_specs
 from tests.support.stores import KEYS, embedded_settings
 
 
@@ -27,14 +27,24 @@ class LogUnderTest:
     partitions: int
 
     @property
+    def topics(self) -> TopicNames:
+        """The names of all topics."""
+        return TopicNames.with_prefix(self.prefix)
+
+    @property
     def received(self) -> str:
         """The received topic's name."""
-        return self.prefix + RECEIVED
+        return self.topics.received
 
     @property
     def outcomes(self) -> str:
         """The outcomes topic's name."""
-        return self.prefix + OUTCOMES
+        return self.topics.outcomes
+
+    @property
+    def dead_letters(self) -> str:
+        """The dead-letters topic's name."""
+        return self.topics.dead_letters
 
 
 def kafka_settings(bootstrap: str, **more: object) -> Settings:

@@ -5,6 +5,7 @@ who may log in and nothing else until migrations grant more. Neither is a superu
 All calls block and may be made inside or outside a running loop; connections used here live in a thread of their own.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import asyncpg
+import psutil
 
 from kafka_broker import free_port
 from tests.support import postgres_databases
@@ -42,6 +44,12 @@ class PostgresServer(Protocol):
 
     def kill(self) -> None:
         """SIGKILL. May be repeated."""
+
+    def freeze(self) -> None:
+        """SIGSTOP for all its processes: connections stay open, nothing is answered."""
+
+    def thaw(self) -> None:
+        """SIGCONT."""
 
     def close(self) -> None:
         """End it for good and remove what it kept. May be repeated."""
@@ -142,6 +150,22 @@ class LocalPostgres:
         """SIGKILL for the server process; its backends notice and end by themselves."""
         self._end(signal.SIGKILL)
 
+    def freeze(self) -> None:
+        """SIGSTOP for the server process first, so that it makes no more backends, then for all of those."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT for all."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, how: signal.Signals) -> None:
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        server.send_signal(how)
+        for backend in server.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                backend.send_signal(how)
+
     def close(self) -> None:
         """End it without saving anything and remove its folder."""
         self._end(signal.SIGQUIT)
@@ -197,6 +221,14 @@ class DockerPostgres:
             container.kill()
             container.wait(timeout=30)
 
+    def freeze(self) -> None:
+        """SIGSTOP, through the container's freezer."""
+        self._docker().pause()
+
+    def thaw(self) -> None:
+        """SIGCONT, through the container's freezer."""
+        self._docker().unpause()
+
     def close(self) -> None:
         """Remove the container and its data."""
         if self._made:
@@ -220,7 +252,7 @@ class GivenPostgres:
     def _refuse(self) -> None:
         raise NotImplementedError("this server was given by address; take the private_postgres fixture")
 
-    stop = kill = _refuse
+    stop = kill = freeze = thaw = _refuse
 
 
 def expected_source() -> str:

@@ -6,10 +6,10 @@ from random import Random
 
 from backbone.eventlog.port import LogRecord
 from schemas.events import FactEvent, OrderAmended
-from schemas.records import ApplicableRecord, TickRecord
+from schemas.records import ApplicableRecord, EventRecord, OperatorRecord, TickRecord
 from schemas.statuses import OrderStatus, Role
 from schemas.times import TimeMark
-from tests.support.received import START_MS, event_record, logged, placed, source, status, tick
+from tests.support.received import START_MS, Timed, event_record, logged, placed, source, status, tick
 
 _SOURCES = (
     source(Role.PLATFORM),
@@ -19,25 +19,29 @@ _SOURCES = (
     source(Role.COURIER, "c1", hold_ms=20_000),
     source(Role.COURIER, "c2", hold_ms=0),
     source(Role.OPERATOR, uid="operator", hold_ms=0),
+    source(Role.RESTAURANT, "r1", uid="strict-kitchen", policy="strict", ahead_hold_ms=2_000),
+    source(Role.MARKETPLACE, "m1", uid="strict-marketplace", policy="strict", ahead_hold_ms=9_000),
+    source(Role.COURIER, "c1", uid="strict-courier", policy="strict", hold_ms=5_000, ahead_hold_ms=0),
 )
 
 
 def random_log(seed: int, *, records: int = 300, orders: int = 12) -> list[LogRecord]:
     """A log of one partition. The same seed gives the same log."""
     rng = Random(seed)
-    made: list[tuple[ApplicableRecord | TickRecord, int]] = []
+    made: list[Timed] = []
     after_ms = 0
     for number in range(records):
         after_ms = max(0, after_ms + rng.choice([0, 0, 1, 3, 50, 800, -20]))
-        made.append((_random_record(rng, number, after_ms, orders, made), after_ms))
+        made.append((random_record(rng, number, after_ms, orders, made), after_ms))
     return logged(made)
 
 
-def _random_record(
-    rng: Random, number: int, after_ms: int, orders: int, made: list[tuple[ApplicableRecord | TickRecord, int]]
+def random_record(
+    rng: Random, number: int, after_ms: int, orders: int, made: list[Timed]
 ) -> ApplicableRecord | TickRecord:
+    """Something that a source, an operator or the partition's owner may append after what was made so far."""
     draw = rng.random()
-    earlier = [record for record, _ in made if not isinstance(record, TickRecord)]
+    earlier = [record for record, _ in made if isinstance(record, EventRecord | OperatorRecord)]
     if draw < 0.05:
         return tick()
     if draw < 0.2 and earlier:

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from consumers.ledger import Ledger, Receipt
+from consumers.ledger import Ledger
+from consumers.ledger_entries import Receipt
+from schemas.dead_letters import DeadLetterState
 from schemas.events import AnyEvent, FactEvent, OrderAmended, OrderPlaced, StatusEvent
 from schemas.outcomes import TrailRow
-from schemas.records import ApplicableRecord, SourceStamp, TickRecord
+from schemas.records import Erasable, SourceStamp
 from schemas.statuses import OrderStatus
 from schemas.times import TimeMark
-from tests.support.comparing import as_line
+from tests.support.comparing import check_agreement
 from tests.support.model import apply_all
-from tests.support.oracle import Oracle
-from tests.support.received import START_MS, event_record, logged, source, tick
+from tests.support.oracle import DEFAULT_LIMITS, Limits, Oracle
+from tests.support.received import (
+    START_MS,
+    Broken,
+    Timed,
+    discarded,
+    erased,
+    event_record,
+    logged,
+    replayed,
+    source,
+    tick,
+)
 
 PLATFORM = source("platform")
 MARKETPLACE = source("marketplace", "M1")
@@ -29,9 +42,10 @@ HOUR = 60 * MINUTE
 class Tale:
     """The records of one partition, told one after the other. Times are milliseconds after the log's beginning."""
 
-    def __init__(self, *, holds_per_source: int = 1000) -> None:
-        self.holds_per_source = holds_per_source
-        self.log: list[tuple[ApplicableRecord | TickRecord, int]] = []
+    def __init__(self, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
+        self.log: list[Timed] = []
+        self.aside: set[tuple[int, int]] = set()
         self.now = 0
 
     def wait(self, milliseconds: int) -> Tale:
@@ -83,14 +97,47 @@ class Tale:
         """A source tells of something with no place in the lifecycle."""
         return self.send(by, FactEvent(code=code, occurred_mark=TimeMark.MISSING))
 
+    # --- what goes wrong, and who tidies up -----------------------------------------------------------------------
+
+    @property
+    def here(self) -> int:
+        """The offset of the last record told."""
+        return len(self.log) - 1
+
+    def fails(self, event: int | None = None) -> Tale:
+        """Under the last record, deciding the event at that offset fails (the record itself, unless said otherwise)."""
+        self.aside.add((self.here, self.here if event is None else event))
+        return self
+
+    def broken(self, order: str | None = "A") -> Tale:
+        """Bytes that nobody can read; their key names the order."""
+        self.log.append((Broken(order), self.now))
+        return self.fails()
+
+    def replays(self, in_hand: int, event: int | None = None, *, order: str = "A") -> Tale:
+        """A person replays what was set aside under that offset."""
+        event = in_hand if event is None else event
+        original, ms = self.log[event]
+        self.log.append((replayed(original, (in_hand, event), order=order, log_ms=START_MS + ms), self.now))
+        return self
+
+    def discards(self, in_hand: int, event: int | None = None, *, order: str = "A") -> Tale:
+        """A person discards what was set aside under that offset."""
+        self.log.append((discarded((in_hand, in_hand if event is None else event), order=order), self.now))
+        return self
+
+    def erases(self, *classes: Erasable, order: str = "A") -> Tale:
+        """A person has the order's data erased."""
+        self.log.append((erased(order, *classes), self.now))
+        return self
+
     # --- what became of it ----------------------------------------------------------------------------------------
 
     def applied(self) -> Ledger:
         """The ledger after all of it. The oracle must agree."""
-        ledger = apply_all(logged(self.log))
-        oracle = Oracle(holds_per_source=self.holds_per_source).read(self.log)
-        assert [as_line(row) for row, _ in ledger.changes.rows] == oracle.lines
-        assert set(ledger.held) == set(oracle.waiting)
+        ledger = apply_all(logged(self.log), aside=self.aside)
+        oracle = Oracle(limits=self.limits, aside=self.aside).read(self.log)
+        check_agreement(ledger, oracle)
         return ledger
 
     def rows(self) -> list[TrailRow]:
@@ -104,6 +151,15 @@ class Tale:
     def last(self) -> str:
         """The trail's last row in words."""
         return self.trail()[-1]
+
+    def waiting(self) -> dict[int, str]:
+        """Why the events at these offsets wait."""
+        return {offset: str(held.kind) for offset, held in sorted(self.applied().held.items())}
+
+    def still_open(self) -> list[tuple[int, int]]:
+        """The pairs that are set aside and neither replayed nor discarded."""
+        letters = self.applied().dead_letters.values()
+        return [letter.pair for letter in letters if letter.state is DeadLetterState.OPEN]
 
     def receipt(self, event_id: str) -> Receipt:
         """What the sender of that event id is told."""

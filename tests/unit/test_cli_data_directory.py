@@ -72,3 +72,12 @@ def test_looking_needs_something_to_look_at(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="mealtrail up"):
         require_data_dir(tmp_path / "var")
     assert not (tmp_path / "var").exists()
+
+
+def test_a_log_without_a_store_is_told_from_an_empty_directory(tmp_path: Path) -> None:
+    """The store can be made again from it."""
+    with pytest.raises(ConfigurationError, match="there is no mealtrail data"):
+        require_data_dir(tmp_path)
+    (tmp_path / "log.db").touch()
+    with pytest.raises(ConfigurationError, match="mealtrail rebuild"):
+        require_data_dir(tmp_path)

@@ -22,7 +22,10 @@ from service.cli.exits import EXIT_CODES_HELP, ExitCode, describe_error, exit_co
         (errors.ConflictingName("x"), 6),
         (errors.MalformedEvent("x"), 7),
         (errors.DefinitionInvalid("x"), 2),
-        (errors.RecordUnknown("x"), 70),
+        (errors.RecordUnknown("x"), 3),
+        (errors.RebuildRefused("x"), 3),
+        (errors.HistoryLost("x"), 3),
+        (errors.RecordTooLarge("x"), 70),
         (errors.MealtrailError("x"), 70),
     ],
 )

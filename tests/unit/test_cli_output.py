@@ -69,7 +69,9 @@ def _held(**fields: object) -> dict[str, object]:
         "role": "courier",
         "event_type": "status",
         "reported_status": "DELIVERED",
+        "fact": None,
         "received_at": "2026-11-21T21:26:02.305Z",
+        "why": "foreign",
         "held_until": "2026-11-22T21:26:02.305Z",
     }
     return usual | fields
@@ -123,10 +125,11 @@ def test_an_event_that_was_held_says_until_when() -> None:
 
 def test_events_that_wait_are_shown_to_the_operator() -> None:
     """For an order that is not announced, and for one that names no party of the source."""
-    text = _shown(held=(_held(), _held(reported_status=None, event_type="fact", held_until=None)), announced=False)
+    noted = _held(reported_status=None, event_type="fact", fact="courier assigned", held_until=None)
+    text = _shown(held=(_held(), noted), announced=False)
     assert "Order A-1  not announced yet; 2 events wait for it" in text
     assert re.search(r"21:26:02.305 +2026-11-22 21:26:02.305 +DELIVERED +riders", text)
-    assert re.search(r"without end +fact", text)
+    assert re.search(r"without end +courier assigned +riders", text)
     announced = _shown(_item(), held=(_held(source="\x1b[2Jx"),))
     assert "1 event held: the order names no party of the source" in announced
     assert "\x1b" not in announced
@@ -141,3 +144,27 @@ def test_escape_sequences_in_comments_are_shown_as_text() -> None:
 def test_an_event_without_a_time_has_none_shown() -> None:
     """Nothing is invented."""
     assert "happened" not in _shown(_item(occurred_at=None, occurred_mark="missing"))
+
+
+def test_what_is_whole_is_neither_folded_nor_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An id that is wider than the terminal makes the line longer; other cells give way first."""
+    monkeypatch.setenv("COLUMNS", "40")
+    identity, words = "e" * 60, "one two three four five six seven"
+    print_table(("id", "words", "at"), [(identity, words, "2026-11-22 01:13:05")], empty="nothing", whole=("id", "at"))
+    out = capsys.readouterr().out
+    assert identity in out
+    assert "2026-11-22 01:13:05" in out
+    assert words not in out
+    assert words.split() == [word for word in out.split() if word in words.split()]
+
+
+def test_what_is_set_aside_is_always_told() -> None:
+    """Also when nothing waits behind it; the command can be copied, however narrow the terminal."""
+    letter = {"pair": "4:7:7", "event_id": "e", "error": "TypeError", "parks": "order"}
+    stream = io.StringIO()
+    order = {"order_id": "A-1", "status": None, "items": [], "held": [], "set_aside": [letter]}
+    print_timeline(Console(file=stream, width=30, markup=False), order)
+    assert "Order A-1  not announced yet\n" in stream.getvalue()
+    assert "parked: an event is set aside (4:7:7); mealtrail dead-letters show 4:7:7\n" in stream.getvalue()

@@ -57,7 +57,14 @@ def test_a_credential_does_not_show_itself() -> None:
     ("receipt", "words"),
     [
         ({"state": "pending"}, "pending: no verdict yet"),
-        ({"state": "held", "verdict": None}, "held: A-1 is not announced, or names no party of kitchen"),
+        (
+            {"state": "held", "verdict": None},
+            "held: A-1 is not announced, or names no party of kitchen; or the event waits for another of its order",
+        ),
+        (
+            {"state": "set_aside", "verdict": None},
+            "set_aside: deciding it failed, which is no fault of yours; a verdict follows once a person has looked",
+        ),
         (
             {"state": "final", "verdict": "applied", "reason": None, "from_status": "NEW", "to_status": "READY"},
             "applied  NEW -> READY",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from schemas import errors
 from schemas.canonical import GENESIS
 from schemas.outcomes import Outcome, TrailRow, hash_row, outcome_document
 from schemas.verdicts import Reason, Verdict
+from service.cli.dead_letter_acts import Act
 from service.cli.demo_script import DemoScript
 from service.cli.schema_files import schema_documents
 from service.queries import rendering
@@ -137,12 +139,51 @@ def test_stop_codes_are_documented() -> None:
     assert set(first_cells(OPERATIONS, "## A stopped partition")) == codes
 
 
+def test_acts_of_administration_are_documented() -> None:
+    """docs/operations.md lists every act that a command writes, and none that nobody does."""
+    texts = [path.read_text("utf-8") for name in ("backbone", "service") for path in (ROOT / name).rglob("*.py")]
+    writers = "\n".join(text for text in texts if "record_act(" in text)
+    written = set(re.findall(r'"((?:account|order|source|store|token)\.[a-z]+)"', writers))
+    written |= {f"dead_letter.{act}" for act in Act}
+    section = OPERATIONS.read_text("utf-8").split("**The administration's own trail.**", 1)[1].split("\n\n", 1)[0]
+    assert set(re.findall(r"`([a-z_]+\.[a-z]+)`", section)) == written
+
+
 def test_named_metrics_exist() -> None:
     """No document names a metric that is not declared."""
     declared = set(Metrics().registry._names_to_collectors)
     for document in DOCUMENTS:
         named = set(re.findall(r"`(mealtrail_[a-z_]+)", document.read_text("utf-8")))
         assert named <= declared, f"{name_of(document)}: {sorted(named - declared)}"
+
+
+def test_the_metrics_table_is_complete() -> None:
+    """docs/operations.md lists every metric once, in the order of backbone/metrics.py, with its kind and its labels."""
+    expected = []
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, MetricWrapperBase):
+            [family] = metric.describe()
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            expected.append([f"`{name}`", family.type, ", ".join(f"`{label}`" for label in metric._labelnames)])
+    rows = table_cells(OPERATIONS, "### Every metric")
+    assert [row[:3] for row in rows] == expected
+    assert all(row[3] for row in rows)
+
+
+def test_the_index_names_every_page() -> None:
+    """docs/README.md has a line for each page beside it, and each line says for whom."""
+    index = (ROOT / "docs/README.md").read_text("utf-8")
+    lines = dict(re.findall(r"^\| \[[^\]]+\]\(([^)]+)\) \| (.+) \|$", index, re.MULTILINE))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - set(lines) == {"README.md"}
+
+
+@pytest.mark.parametrize("package", ["consumers", "tests/support"])
+def test_the_map_of_a_package_names_every_room(package: str) -> None:
+    """Its docstring names each module once or more, and nothing that is not there."""
+    there = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+    there |= {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    docstring = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text("utf-8")))
+    assert set(re.findall(r"`([a-z_]+)`", docstring or "")) == there
 
 
 def test_declared_metrics_are_used() -> None:

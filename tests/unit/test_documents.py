@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import MalformedEvent
 from schemas.storable import DEEPEST
-from service.ingress.documents import read_document, read_object
+from service.bodies.documents import read_document, read_object
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 63) - 1) | st.floats(-1e18, 1e18) | st.text(max_size=5),

@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from backbone.eventlog.port import LogRecord
 from consumers.fold import fold
 from consumers.ledger import Ledger
-from consumers.logged_event import read_event
 from schemas.canonical import GENESIS
 from schemas.events import AnyEvent, FactEvent, OrderAmended, OrderPlaced, StatusEvent
 from schemas.outcomes import TrailRow, hash_row
 from schemas.records import ApplicableRecord, SourceStamp, TickRecord
 from schemas.statuses import Fulfilment, OrderStatus
 from schemas.times import TimeMark, rfc3339_micros
-from tests.support.comparing import as_line
-from tests.support.model import apply_all
-from tests.support.oracle import Oracle
+from tests.support.comparing import check_agreement
+from tests.support.model import apply_all, understood
+from tests.support.oracle import Limits, Oracle
 from tests.support.received import START_MS, event_record, logged, source, tick
 
 HOLDS = 2
@@ -55,6 +54,13 @@ STRANGERS = (
     source("marketplace", "M2", hold_ms=0),
     source("marketplace", "M3", "M2", hold_ms=8_000),
     source("marketplace", uid="any-marketplace", hold_ms=9_000),
+)
+STRICT = (
+    source("marketplace", "M1", uid="strict-marketplace", policy="strict", ahead_hold_ms=6_000),
+    source("restaurant", "R1", uid="strict-kitchen", policy="strict", hold_ms=6_000, ahead_hold_ms=4_000),
+    source("courier", "C1", "C2", uid="strict-courier", policy="strict", hold_ms=9_000, ahead_hold_ms=9_000),
+    source("restaurant", "R2", uid="impatient-kitchen", policy="strict", hold_ms=9_000, ahead_hold_ms=0),
+    *(KITCHEN, COURIER, PLATFORM, OPERATOR),
 )
 """Little time passes between records: holds both expire and are released, and allowances are as short."""
 
@@ -101,7 +107,7 @@ FULFILMENTS = st.none() | st.sampled_from(list(Fulfilment))
 @st.composite
 def events(draw: st.DrawFn, by: SourceStamp, log_ms: int) -> AnyEvent:
     """Anything a source may say, statuses most of all."""
-    may_amend = by in (MARKETPLACE, PLATFORM, OPERATOR)
+    may_amend = by in (MARKETPLACE, PLATFORM, OPERATOR, STRICT[0])
     kinds = ["status"] * 10 + ["fact", "announcement"] + ["amendment"] * (6 if may_amend else 1)
     kind = draw(st.sampled_from(kinds))
     when = draw(times(log_ms))
@@ -125,9 +131,9 @@ def lives(draw: st.DrawFn) -> list[Timed]:
     log: list[Timed] = []
     sent: list[ApplicableRecord] = []
     now = 0
-    senders = REGULARS if draw(st.booleans()) else STRANGERS
+    senders = draw(st.sampled_from([REGULARS, STRANGERS, STRICT]))
     orders = draw(st.sampled_from(["A", "A", "A", "AB"]))
-    if senders is REGULARS or draw(st.booleans()):
+    if senders is not STRANGERS or draw(st.booleans()):
         for order_id in orders:
             named = OrderPlaced(
                 parties={"restaurant": "R1", "courier": "C1", "marketplace": "M1"},
@@ -180,7 +186,7 @@ def told(log: list[Timed]) -> str:
 @pytest.fixture(autouse=True)
 def few_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit on holds that a short log can reach."""
-    monkeypatch.setattr("consumers.fold.HOLDS_PER_SOURCE", HOLDS)
+    monkeypatch.setattr("consumers.deciding.HOLDS_PER_SOURCE", HOLDS)
 
 
 @SETTINGS
@@ -188,40 +194,7 @@ def few_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_trail_is_what_the_oracle_reads_in_the_design(log: list[Timed]) -> None:
     """Row by row, and what is still held, how repeats were counted and what receipts say at the end."""
     ledger = apply_all(logged(log))
-    oracle = Oracle(holds_per_source=HOLDS).read(log)
-    assert [as_line(row) for row in rows_of(ledger)] == oracle.lines, told(log)
-    assert {offset: held.deadline_ms for offset, held in ledger.held.items()} == {
-        offset: deadline for offset, (deadline, _) in oracle.waiting.items()
-    }
-    assert ledger.changes.ahead_of_cancelled == oracle.moved_ahead_of_cancellation
-    assert ledger.watermark_ms == oracle.watermark
-    repeats_of_reused = Counter(event.receipt_key for event, is_repeat in ledger.changes.reused if is_repeat)
-    receipts = {
-        (receipt.source_uid, receipt.order_id, receipt.event_id): (
-            str(receipt.state),
-            receipt.verdict and str(receipt.verdict),
-            receipt.reason and str(receipt.reason),
-            receipt.first_offset,
-            receipt.last_offset,
-            receipt.repeats + repeats_of_reused[receipt_key],
-        )
-        for receipt_key, receipt in ledger.receipts.items()
-    }
-    assert receipts == {
-        key: (
-            fate.state,
-            None if fate.state == "held" else fate.verdict,
-            None if fate.state == "held" else fate.reason,
-            fate.attempt.first,
-            fate.attempt.offset,
-            fate.repeats,
-        )
-        for key, fate in oracle.fates.items()
-    }
-    assert ledger.changes.repeats == sum(fate.repeats for fate in oracle.fates.values())
-    assert {key[1]: str(order.status) for key, order in ledger.orders.items()} == {
-        order_id: story.now.after for order_id, story in oracle.stories.items() if story.known
-    }
+    check_agreement(ledger, Oracle(limits=Limits(holds_per_source=HOLDS)).read(log), about=told(log))
 
 
 @SETTINGS
@@ -288,7 +261,7 @@ def test_a_ledger_written_and_loaded_between_records_decides_the_same(log: list[
         second.load(first.held[offset])
     rest: list[LogRecord] = logged(log)[cut:]
     for record in rest:
-        fold(second, record.log_ms, read_event(record.offset, record.log_ms, record.value))
+        fold(second, understood(record))
     assert first.changes.rows + second.changes.rows == whole.changes.rows
     assert set(second.held) == set(whole.held)
     assert second.changes.released == set(first.held) - set(whole.held)

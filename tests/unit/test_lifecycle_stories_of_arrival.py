@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.verdicts import ReceiptState
+from tests.support.oracle import Limits
 from tests.support.received import START_MS, source
 from tests.support.tale import (
     COURIER,
@@ -241,8 +242,8 @@ def test_an_unknown_and_a_foreign_order_look_the_same_and_leave_no_trace_in_the_
 
 def test_a_source_may_keep_only_so_many_events_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its limit its events are rejected at once; other sources still wait, and room comes back."""
-    monkeypatch.setattr("consumers.fold.HOLDS_PER_SOURCE", 2)
-    tale = Tale(holds_per_source=2)
+    monkeypatch.setattr("consumers.deciding.HOLDS_PER_SOURCE", 2)
+    tale = Tale(limits=Limits(holds_per_source=2))
     for order in ("A", "B", "C"):
         tale.reports(KITCHEN, "COOKING", order=order)
     assert tale.trail() == ["? rejected order_not_found"]

@@ -14,10 +14,9 @@ from transitions import MachineError
 from consumers.lifecycle import TABLE, Attempt, OrderState, Situation, decide
 from consumers.lifecycle.machine import MACHINE, correct, mermaid, walk
 from consumers.lifecycle.state import PassedBy, Undone
-from schemas.errors import RecordUnknown
 from schemas.events import AnyEvent, FactEvent, OrderAmended, OrderPlaced
 from schemas.records import ApplicableRecord, SourceStamp
-from schemas.statuses import Fulfilment, OrderStatus, Policy, Role
+from schemas.statuses import Fulfilment, OrderStatus, Role
 from schemas.times import TimeMark
 from schemas.verdicts import Reason, ReceiptState, Verdict
 from tests.support.comparing import as_line
@@ -178,7 +177,7 @@ class Case:
         return not (self.relation == "unknown" and self.attempt.startswith("changed"))
 
 
-def _order(case: Case, *, reported: bool = False, undone: bool = False) -> OrderState | None:
+def order_of(case: Case, *, reported: bool = False, undone: bool = False) -> OrderState | None:
     """The order as the case has it. What moved it on and what was undone lies at offset 50 of its log."""
     if case.relation == "unknown":
         return None
@@ -214,7 +213,8 @@ CASES = [
 ]
 
 
-def _situation(case: Case, order: OrderState | None, **fields: Any) -> Situation:
+def situation_of(case: Case, order: OrderState | None, **fields: Any) -> Situation:
+    """The case as decisions see it."""
     whole: dict[str, Any] = {
         "workspace": "default",
         "order_id": "A",
@@ -243,8 +243,8 @@ def test_every_combination_is_decided_by_the_row_that_the_table_names() -> None:
     for case in CASES:
         shape = (case.relation, case.role, case.stands_at, case.fulfilment)
         if shape not in orders:
-            orders[shape] = _order(case)
-        decision = decide(_situation(case, orders[shape]))
+            orders[shape] = order_of(case)
+        decision = decide(situation_of(case, orders[shape]))
         if decision.row != case.expected_row():
             wrong.append((case, decision.row, case.expected_row()))
     assert not wrong, wrong[:5]
@@ -280,21 +280,13 @@ def test_each_row_says_all_that_the_table_lets_it_say_and_nothing_else() -> None
         if case.attempt not in ("none", "accepted", "other content") or case.fulfilment not in (None, "pickup"):
             continue
         for reported, undone in ((False, False), (True, False), (False, True)):
-            order = _order(case, reported=reported, undone=undone)
+            order = order_of(case, reported=reported, undone=undone)
             for claim, first_offset, may_wait in product(claims, (40, 60), (True, False)):
                 event = status(case.event, occurred_us=claim) if case.event in STATUSES else EVENTS[case.event]
-                decision = decide(_situation(case, order, event=event, first_offset=first_offset, may_wait=may_wait))
+                decision = decide(situation_of(case, order, event=event, first_offset=first_offset, may_wait=may_wait))
                 verdict = "held" if decision.verdict is None else str(decision.verdict)
                 seen[decision.row].add((verdict, decision.reason and str(decision.reason)))
     assert seen == OUTCOMES
-
-
-def test_a_policy_that_this_release_does_not_know_stops() -> None:
-    """A record stamped `strict` is never decided as if it were `forward`."""
-    case = Case("none", "named", "platform", "READY", "NEW", None)
-    stamp = SOURCES["platform"].model_copy(update={"policy": Policy.STRICT})
-    with pytest.raises(RecordUnknown, match="strict"):
-        decide(_situation(case, _order(case), source=stamp))
 
 
 # --- the machine ------------------------------------------------------------------------------------------------------

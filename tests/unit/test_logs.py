@@ -95,3 +95,14 @@ def test_probes_that_are_answered_well_are_no_news(path: str, status: int, level
     with capture_logs() as logs:
         Accounts(Metrics()).add(request, status, RequestNotes("id", None), 0.001)
     assert [(entry["event"], entry["log_level"], entry["route"]) for entry in logs] == [("request", level, path)]
+
+
+@pytest.mark.parametrize("name", ["aiosqlite", "sqlalchemy.engine.Engine", "aiokafka.producer", "asyncpg", "unknown"])
+def test_debug_is_for_our_own_lines(configure: Configure, name: str) -> None:
+    """Libraries print parameters and records below INFO, so that is never asked of them; ours are there."""
+    out = configure(log_format="json", log_level="DEBUG")
+    logging.getLogger(name).debug("executing %s", ("Ana Lovelace",))
+    assert not logging.getLogger(name).isEnabledFor(logging.DEBUG)
+    structlog.get_logger("x").debug("ours")
+    assert "Ana" not in out.getvalue()
+    assert '"event":"ours"' in out.getvalue()

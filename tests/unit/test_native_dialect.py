@@ -50,7 +50,7 @@ def parse(body: Any, **headers: str) -> ParsedEvent:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     inbound = Inbound(CIMultiDictProxy(CIMultiDict(named)), raw, "/v1/webhooks/s1", 0)
-    (event,) = NativeDialect().parse(inbound, source())
+    (event,) = NativeDialect().parse(inbound, source()).events
     return event
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from consumers import fold as fold_module
+from consumers import details as details_module
 from consumers.ledger import Ledger
 from schemas.events import OrderAmended
 from schemas.times import TimeMark
@@ -28,7 +28,7 @@ def verdicts(ledger: Ledger) -> list[tuple[str, str | None]]:
 
 def test_details_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An amendment that would make the details too large is rejected and changes nothing; a smaller one counts."""
-    monkeypatch.setattr(fold_module, "MAX_DETAILS_BYTES", 200)
+    monkeypatch.setattr(details_module, "MAX_DETAILS_BYTES", 200)
     ledger = apply_all(
         logged(
             [
@@ -45,7 +45,7 @@ def test_details_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_external_ids_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An order takes so many external ids and no more, in announcements and amendments alike."""
-    monkeypatch.setattr(fold_module, "MAX_EXTERNAL_IDS", 2)
+    monkeypatch.setattr(details_module, "MAX_EXTERNAL_IDS", 2)
     announcement = placed(restaurant="r1").model_copy(update={"external_ids": ("a", "b", "c")})
     ledger = apply_all(
         logged(

@@ -1,8 +1,11 @@
 """Records on their way into the received log: partition, key and headers are the same whoever appends them."""
 
+import pytest
+
 from backbone.eventlog.partitioner import partition_of
 from backbone.eventlog.received import event_id_of, tick_to_log, to_log
 from schemas.cloudevents import header
+from schemas.errors import RecordUnknown
 from schemas.records import TickRecord, load_record
 from schemas.statuses import OrderStatus
 from service.cli.operator_move import operator_record
@@ -40,3 +43,18 @@ def test_a_tick_belongs_to_a_partition_and_to_no_order() -> None:
 def test_a_strangers_record_has_no_event_id() -> None:
     """Told apart from an empty one."""
     assert event_id_of((("other", b"x"),)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b'{"kind": "merge"}', "the record is none that this release knows: Input tag 'merge' found"),
+        (b'{"kind": "tick"}', "the record is none that this release knows: tick.event_id: Field required"),
+    ],
+)
+def test_an_unknown_record_is_told_with_its_place_if_it_has_one(value: bytes, told: str) -> None:
+    """No empty place, and none of pydantic's own words before ours."""
+    with pytest.raises(RecordUnknown) as raised:
+        load_record(value)
+    assert str(raised.value).startswith(told)
+    assert ": :" not in str(raised.value)

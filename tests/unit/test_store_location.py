@@ -9,8 +9,8 @@ import pytest
 
 from backbone.store.accounts import StoreLocation
 from schemas.errors import MalformedEvent
+from service.bodies.validation import read_model
 from service.facades.storeharmony_location import NewStoreLocation, location_document
-from service.ingress.validation import read_model
 from tests.support.documented import paths_of, problems, with_extra
 from tests.support.documented_storeharmony import LOCATION_SCHEMA, NEVER_SENT, NEW_LOCATION_EXAMPLE
 

@@ -14,7 +14,13 @@ import orjson
 from schemas.errors import MalformedEvent
 from schemas.storable import value_problem
 
-MOST_EVENTS = 100
+
+def is_json(content_type: str) -> bool:
+    """Whether a content type (lower case, without parameters) is JSON, under its own name or as the base of another
+    (`+json`).
+    """
+    kind, _, form = content_type.partition("/")
+    return kind == "application" and (form == "json" or form.endswith("+json"))
 
 
 def read_document(raw: bytes) -> Any:

@@ -1,0 +1,1 @@
+"""Bodies as strangers send them, read and checked."""
