@@ -76,6 +76,18 @@ def test_a_scheme_that_the_dialect_does_not_have(scheme: Any) -> None:
     assert refused.value.reason is Why.UNKNOWN_SCHEME
 
 
+def test_a_declared_scheme_that_nobody_can_check() -> None:
+    """A header scheme without a header's name lets nobody in."""
+
+    class Nameless(_Example):
+        profile = replace(_Example.profile, token_header=None)
+
+    mine = replace(source(), auth="header", token_hashes=(hash_token("user:password"),))
+    with pytest.raises(NotAuthenticated) as refused:
+        Nameless().authenticate(Inbound(CIMultiDictProxy(CIMultiDict(CARRIED["header"])), b"{}", "/", 0), mine)
+    assert refused.value.reason is Why.UNKNOWN_SCHEME
+
+
 def test_refusals_are_told_as_the_profile_says() -> None:
     """One that the table does not have is ours, and what is no refusal at all has no place in it."""
     assert EXAMPLE.answer_refusal(LogUnavailable("x")) is None
