@@ -21,5 +21,6 @@ of the partitions), `ownership` (one of them, from gaining to losing it), `parti
 To publish: `relay`, and `dead_letter_relay` for the list of what was set aside. Where a store and its topics have come
 apart, `published_topics` says how, by `published_tails`, and `listed_applier` sets aside again what is listed.
 
-To rebuild a lost store from the topics: `rebuild`, with `rebuild_list`, `rebuild_store` and `rebuild_comparison`.
+To rebuild a lost store from the topics: `rebuild`, with `rebuild_list`, `rebuild_store` and `rebuild_comparison`;
+`rebuilt` is what came of it.
 """

@@ -103,10 +103,9 @@ class Applier:
         async with self.store.transaction() as connection:
             await create_offset_row(connection, partition)
             await raise_claims(connection, partition)
-            cursor = await read_cursor(connection, partition)
-            if cursor is not None:  # what an owner counted, and another one's batch then passed
-                await forget_passed(connection, partition, cursor.next)
-        return await self.cursor(partition)
+            cursor = await _present_cursor(connection, partition)
+            await forget_passed(connection, partition, cursor.next)  # counted by one owner, passed by another's batch
+        return cursor
 
     async def let_go(self, partition: int, upcoming: int) -> None:
         """The owner whose next offset is `upcoming` leaves in order: its claim no longer counts.
@@ -119,10 +118,7 @@ class Applier:
     async def cursor(self, partition: int) -> Cursor:
         """Where the partition stands now. Raises StoreUnavailable."""
         async with self.store.reading() as connection:
-            cursor = await read_cursor(connection, partition)
-        if cursor is None:
-            raise LogGap(f"partition {partition} has no offset row; was the store replaced while this worker ran?")
-        return cursor
+            return await _present_cursor(connection, partition)
 
     async def waiting(self, partition: int) -> Waiting:
         """What waits in the partition. Raises StoreUnavailable."""
@@ -222,6 +218,13 @@ class Applier:
             finally:
                 await trial.rollback()
         return True
+
+
+async def _present_cursor(connection: AsyncConnection, partition: int) -> Cursor:
+    cursor = await read_cursor(connection, partition)
+    if cursor is None:
+        raise LogGap(f"partition {partition} has no offset row; was the store replaced while this worker ran?")
+    return cursor
 
 
 def _check_contiguous(partition: int, records: Sequence[LogRecord], start: int) -> None:

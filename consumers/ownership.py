@@ -20,9 +20,9 @@ from backbone.eventlog.port import GroupMember
 from backbone.store.engine import Store
 from consumers.expiry import Expiry
 from consumers.offset_rows import Cursor
-from consumers.partition import PartitionParts, PartitionWorker, Relays
+from consumers.partition import PartitionParts, PartitionWorker
 from consumers.patience import patiently
-from consumers.relay import Publication, Relay
+from consumers.relay import Publication, Relay, Relays
 from schemas.errors import PartitionStopped, Unavailable
 from schemas.records import Erasable
 

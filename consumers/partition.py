@@ -30,7 +30,7 @@ from consumers.narrowing import Narrowing
 from consumers.offset_rows import Cursor
 from consumers.patience import FIRST_PAUSE_S, patiently
 from consumers.published_topics import PublishedTopics, Standing
-from consumers.relay import Relay
+from consumers.relay import Relays
 from consumers.ticking import Ticker
 from schemas.errors import (
     LogUnavailable,
@@ -65,24 +65,6 @@ class PartitionParts:
     """Longest wait for records before looking at holds."""
     limits: DeadLetterLimits = DEFAULT_LIMITS
     retry_pause_s: float = RETRY_PAUSE_S
-
-
-@dataclass(frozen=True, slots=True)
-class Relays:
-    """What publishes the partition's committed rows."""
-
-    outcomes: Relay
-    dead_letters: Relay
-
-    def committed(self, cursor: Cursor) -> None:
-        """Rows up to the cursor's numbers are in the store. Returns at once."""
-        self.outcomes.committed(cursor.seq)
-        self.dead_letters.committed(cursor.dead_seq)
-
-    def go_back(self, standing: Standing) -> None:
-        """What the topics do not have is published again. Returns at once."""
-        self.outcomes.go_back(standing.outcomes)
-        self.dead_letters.go_back(standing.dead_letters)
 
 
 class PartitionWorker:
@@ -285,7 +267,7 @@ class PartitionWorker:
     async def _look_where_we_are(self) -> bool:
         """Reads the cursor, however long that takes; whether the store answered at once."""
         try:
-            self._cursor = await self._parts.applier.cursor(self._partition)
+            self._cursor = await self._applier.cursor(self._partition)
         except StoreUnavailable:
             self._cursor = await self._read_cursor()
             return False

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import select
@@ -33,6 +33,7 @@ from consumers.offset_rows import Cursor
 from consumers.rebuild_comparison import Comparison, compare_outcomes
 from consumers.rebuild_list import read_list
 from consumers.rebuild_store import Published, RebuildStore
+from consumers.rebuilt import Reached, Rebuilt, RebuiltPartition
 from schemas.canonical import GENESIS
 from schemas.errors import (
     LogGap,
@@ -52,56 +53,6 @@ BATCH_RECORDS = 2000
 """Records in one transaction."""
 SIDE_BY_SIDE = 4
 """Partitions at a time, where the store takes several writers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """How far another store of the same log came: a partition's `next`, the number of its last dead letter, the head of
-    its chain.
-    """
-
-    next: int
-    dead_seq: int
-    seq: int
-    hash: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RebuiltPartition:
-    """One partition at the end."""
-
-    partition: int
-    next: int
-    seq: int
-    dead_letters: int
-    unlike_list: int
-    """Pairs that were listed and never met, or set aside without being listed: only where rules decide otherwise."""
-    left: int | None
-    """The offset whose decision fails and which is left to the consumers, or None."""
-    comparison: Comparison
-    is_other_chain: bool = False
-    """Whether the store that it was held against ends with another row or another hash at the same `next`."""
-
-    @property
-    def same(self) -> bool:
-        """Whether it is what was published, and what the store has that it was held against."""
-        return self.comparison.same and not self.unlike_list and not self.is_other_chain
-
-
-@dataclass(slots=True, kw_only=True)
-class Rebuilt:
-    """What a run did."""
-
-    resumed: bool
-    records: int
-    let_go: bool
-    """Whether consumers may work on the store now."""
-    partitions: list[RebuiltPartition] = field(default_factory=list)
-
-    @property
-    def same(self) -> bool:
-        """Whether every partition is what was published."""
-        return all(partition.same for partition in self.partitions)
 
 
 _NOTHING = Reached(0, 0, 0, GENESIS)
@@ -157,7 +108,13 @@ class Rebuild:
         partitions = await self._all(stretches, lists, is_whole=reached is None, progress=progress)
         if reached is not None:
             partitions = [await self._held_against(done, reached.get(done.partition, _NOTHING)) for done in partitions]
-        result = Rebuilt(resumed=resumed, records=self._done - before, let_go=False, partitions=partitions)
+        result = Rebuilt(
+            resumed=resumed,
+            records=self._done - before,
+            let_go=False,
+            partitions=partitions,
+            beside=reached is not None,
+        )
         if result.same or (accept_differences and not any(done.unlike_list for done in partitions)):
             await self._target.finish({done.partition: _published(done) for done in partitions}, topic_id)
             result.let_go = True

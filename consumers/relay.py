@@ -26,7 +26,9 @@ from backbone.metrics import Metrics
 from backbone.store.engine import Store
 from backbone.store.tables import trail
 from backbone.store.trail_rows import ROW_COLUMNS, read_row
+from consumers.offset_rows import Cursor
 from consumers.patience import patiently
+from consumers.published_topics import Standing
 from schemas.cloudevents import OUTCOME_TYPE, cloudevent_headers
 from schemas.identifiers import record_key
 from schemas.outcomes import TrailRow, outcome_document
@@ -113,6 +115,24 @@ class Relay:
 
     def _show_lag(self) -> None:
         self._publication.lag.labels(str(self._partition)).set(max(0, self._head - self.published))
+
+
+@dataclass(frozen=True, slots=True)
+class Relays:
+    """What publishes one partition's committed rows."""
+
+    outcomes: Relay
+    dead_letters: Relay
+
+    def committed(self, cursor: Cursor) -> None:
+        """Rows up to the cursor's numbers are in the store. Returns at once."""
+        self.outcomes.committed(cursor.seq)
+        self.dead_letters.committed(cursor.dead_seq)
+
+    def go_back(self, standing: Standing) -> None:
+        """What the topics do not have is published again. Returns at once."""
+        self.outcomes.go_back(standing.outcomes)
+        self.dead_letters.go_back(standing.dead_letters)
 
 
 def outcomes_publication(topic: str, metrics: Metrics) -> Publication:

@@ -39,6 +39,7 @@ from service.facades.vendor import VendorApi
 from service.ingress.announcements import Announcements
 from service.ingress.body import BODY_CAP, BodyBudget, expect_body
 from service.ingress.door import Door
+from service.ingress.flushing import Flusher
 from service.ingress.partner_paths import mount_webhooks
 from service.ingress.positions import PositionRecorder
 from service.ingress.publishing import AppendOutcome, Publisher
@@ -208,15 +209,17 @@ def build_admin_app(parts: Parts, checks: Sequence[Check] = ()) -> web.Applicati
 async def _running(app: web.Application) -> AsyncIterator[None]:
     """Caches, the writers of refusals and positions and the reader of outcomes live as long as the application."""
     parts = app[PARTS]
+    positions = Flusher(parts.position_recorder.flush, failed="positions_not_written")
+    refusals = Flusher(parts.refusals.flush, failed="refusals_not_written")
     app[OUTCOMES_TAIL].start()
     await parts.source_cache.start()
     await parts.token_cache.start()
-    await parts.refusals.start()
-    await parts.position_recorder.start()
+    await refusals.start()
+    await positions.start()
     yield
     await app[OUTCOMES_TAIL].stop()
-    await parts.position_recorder.stop()
-    await parts.refusals.stop()
+    await positions.stop()
+    await refusals.stop()
     await parts.token_cache.stop()
     await parts.source_cache.stop()
 

@@ -27,7 +27,6 @@ from sqlalchemy import (
     LargeBinary,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 from backbone.store.admin_tables import (
@@ -40,6 +39,7 @@ from backbone.store.admin_tables import (
     store_locations,
     tokens,
 )
+from backbone.store.dead_letter_tables import attempts, dead_letters
 from backbone.store.metadata import metadata, workspace_column
 
 __all__ = [
@@ -250,42 +250,6 @@ held_events = Table(
     Index("ix_held_events_partition_deadline_ms", "partition", "deadline_ms"),
     Index("ix_held_events_partition_source_uid", "partition", "source_uid"),
     Index("ix_held_events_workspace_order_id", "workspace", "order_id"),
-)
-
-# Pairs set aside: while the record at `in_hand_offset` was applied, deciding the event at `event_offset` failed.
-dead_letters = Table(
-    "dead_letters",
-    metadata,
-    workspace_column(),
-    Column("partition", Integer, primary_key=True),
-    Column("in_hand_offset", BigInteger, primary_key=True),
-    Column("event_offset", BigInteger, primary_key=True),
-    Column("seq", BigInteger, nullable=False),  # counts per partition; the dead-letters topic's cursor
-    Column("order_id", Text, nullable=False),
-    Column("event_id", Text, nullable=False),
-    Column("state", Text, nullable=False),  # open | replayed | discarded
-    Column("parks", Text, nullable=False, server_default="order"),  # order | source | nothing: whose events wait
-    Column("source_uid", Text),  # of the event, where it could be read
-    Column("digest", Text),  # of the event's receipt
-    Column("content_digest", Text),  # of the event's own fields
-    Column("received_ms", BigInteger, nullable=False, server_default="0"),  # log time of the event
-    Column("set_aside_ms", BigInteger, nullable=False, server_default="0"),  # the watermark then
-    Column("error", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("record", LargeBinary),
-    UniqueConstraint("workspace", "partition", "seq"),
-    Index("ix_dead_letters_workspace_order_id", "workspace", "order_id"),
-)
-
-# Tries of a pair that failed so far; counted before each further one, so that a try that kills the process counts too.
-attempts = Table(
-    "attempts",
-    metadata,
-    Column("partition", Integer, primary_key=True, autoincrement=False),
-    Column("in_hand_offset", BigInteger, primary_key=True, autoincrement=False),
-    Column("event_offset", BigInteger, primary_key=True, autoincrement=False),
-    Column("attempts", Integer, nullable=False),
-    Column("error", Text),
 )
 
 courier_positions = Table(

@@ -19,7 +19,7 @@ from backbone.store.engine import STORE_FILE, Store, open_store
 from backbone.store.kept_settings import REBUILD, RECEIVED_TOPIC_ID, all_kept_within
 from backbone.store.migration import check_schema
 from backbone.store.tables import offsets
-from consumers.rebuild import Reached
+from consumers.rebuilt import Reached
 from schemas.errors import (
     ConfigurationError,
     LogMismatch,

@@ -20,7 +20,8 @@ from backbone.store.engine import STORE_FILE, Store, open_store
 from backbone.store.kept_settings import keep_partitions
 from backbone.store.migration import check_schema, migrate
 from consumers.rebuild import Progress as Show
-from consumers.rebuild import Rebuild, Rebuilt
+from consumers.rebuild import Rebuild
+from consumers.rebuilt import Rebuilt
 from schemas.errors import ConfigurationError, SchemaOutdated
 from schemas.identifiers import DEFAULT_WORKSPACE
 from service.cli.compared_store import read_compared_store

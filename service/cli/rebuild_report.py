@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from consumers.rebuild import Rebuilt, RebuiltPartition
 from consumers.rebuild_store import NOT_REBUILT
+from consumers.rebuilt import Rebuilt, RebuiltPartition
 
 
 def rebuild_document(done: Rebuilt, store: str) -> dict[str, Any]:
@@ -66,6 +66,8 @@ def rebuild_lines(done: Rebuilt, store: str) -> list[str]:
         lines.append(
             "ok: the log could be applied; NOTHING was compared, for the outcomes topic has none of these rows"
         )
+    elif done.same and done.beside:
+        lines.append(f"ok: {compared} published outcomes and the heads of the store at work compared, all the same")
     elif done.same:
         lines.append(f"ok: {compared} published outcomes compared, all the same; consumers may start")
     elif done.let_go:
@@ -75,7 +77,8 @@ def rebuild_lines(done: Rebuilt, store: str) -> list[str]:
             "NOT the same as what was published. Nobody starts on this store: rebuild into an empty one with the",
             "release that published the outcomes, or run this again with --accept-differences",
         ]
-    lines.append("not in the log, restore from a backup: " + ", ".join(NOT_REBUILT))
+    if not done.beside:
+        lines.append("not in the log, restore from a backup: " + ", ".join(NOT_REBUILT))
     return lines
 
 

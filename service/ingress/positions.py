@@ -1,4 +1,4 @@
-"""Couriers' positions on their way to the store: the latest of each order, written once a second.
+"""Couriers' positions on their way to the store: the latest of each order, written once a second (by `flushing`).
 
 A partner that sends one every few seconds for each order must cost the store one row a second and order at most, and
 never an answer: what the store does not take is tried with the next write, and forgotten when newer ones come.
@@ -7,7 +7,6 @@ never an answer: what the store does not take is tried with the next write, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -16,17 +15,12 @@ import structlog
 from backbone.store.positions import CourierPosition, Reported, reported_by
 from backbone.store.sources import Source
 from schemas.errors import MealtrailError
+from schemas.times import is_plausible
 from service.dialects.port import Position
 
-FLUSH_EVERY_S = 1.0
 MOST_ORDERS = 10_000
 """Kept in memory; beyond that the newest ones of unseen orders are passed over until the next write."""
 SWEEP_EVERY_S = 60.0
-EARLIEST_US = 946_684_800_000_000
-"""The year 2000: before it no courier of ours was anywhere."""
-AHEAD_US = 86_400_000_000
-"""A day: how far a claimed time may lie ahead of our clock."""
-_FLUSH_AT_STOP_S = 2.0
 _AT_ONCE = 500
 _log = structlog.get_logger("mealtrail.positions")
 
@@ -49,7 +43,6 @@ class PositionRecorder:
         self._now_ms = now_ms
         self._monotonic = monotonic
         self._waiting: dict[tuple[str, str], Reported] = {}
-        self._task: asyncio.Task[None] | None = None
         self._failing = False
         self._swept = float("-inf")
         self._writing = asyncio.Lock()
@@ -65,7 +58,8 @@ class PositionRecorder:
             before = self._waiting.get(key)
             if before is None and len(self._waiting) >= MOST_ORDERS:
                 continue
-            occurred_us = _plausible(position.occurred_us, now_ms)
+            claimed_us = position.occurred_us
+            occurred_us = None if claimed_us is None or not is_plausible(claimed_us, now_ms) else claimed_us
             newest_us = None if before is None else before.position.occurred_us
             if _is_older(occurred_us, newest_us):
                 continue
@@ -80,20 +74,6 @@ class PositionRecorder:
                     received_at=now_ms,
                 ),
             )
-
-    async def start(self) -> None:
-        """Begins to write every second."""
-        self._task = asyncio.create_task(self._flush_for_ever(), name="write courier positions")
-
-    async def stop(self) -> None:
-        """Writes what there is, within two seconds. May be repeated."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FLUSH_AT_STOP_S):
-                await self.flush()
 
     async def flush(self) -> None:
         """Writes what waits, once a write under way is done. What the store does not take waits for the next time;
@@ -112,27 +92,15 @@ class PositionRecorder:
             if self._monotonic() - self._swept >= SWEEP_EVERY_S:
                 await self._sink.forget_ended()
                 self._swept = self._monotonic()
-        except MealtrailError as error:
+        except BaseException as error:
+            self._waiting = dict(left) | self._waiting
+            if not isinstance(error, MealtrailError):
+                raise
             if not self._failing:
                 _log.warning("positions_not_written", exc_info=error)
             self._failing = True
-            self._waiting = dict(left) | self._waiting
         else:
             self._failing = False
-
-    async def _flush_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
-            try:
-                await self.flush()
-            except Exception as error:  # noqa: BLE001 - the loop must outlive a bug in one write
-                _log.error("positions_not_written", exc_info=error)
-
-
-def _plausible(occurred_us: int | None, now_ms: int) -> int | None:
-    if occurred_us is None or not EARLIEST_US <= occurred_us <= now_ms * 1000 + AHEAD_US:
-        return None
-    return occurred_us
 
 
 def _is_older(one: int | None, other: int | None) -> bool:

@@ -6,8 +6,6 @@ exists: a known source's name or `?`, times a closed set of reasons. A flood cos
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -18,9 +16,7 @@ from backbone.store.refusals import UNKNOWN_SOURCE, Refusal
 from schemas.errors import MealtrailError
 from schemas.refusals import Why
 
-FLUSH_EVERY_S = 1.0
 MOST_ROWS = 5000
-_FLUSH_AT_STOP_S = 2.0
 __all__ = ["UNKNOWN_SOURCE", "RefusalRecorder", "RefusalSink", "Why"]
 _log = structlog.get_logger("mealtrail.refusals")
 
@@ -39,7 +35,6 @@ class RefusalRecorder:
         self._sink = sink
         self._now_ms = now_ms
         self._counts: dict[tuple[str, str], Refusal] = {}
-        self._task: asyncio.Task[None] | None = None
         self._failing = False
 
     def record(self, source: str, why: Why, remote: str | None) -> None:
@@ -55,20 +50,6 @@ class RefusalRecorder:
             )
         else:
             self._counts[key] = replace(known, count=known.count + 1, last_at=now, last_remote=remote)
-
-    async def start(self) -> None:
-        """Begins to flush every second."""
-        self._task = asyncio.create_task(self._flush_for_ever(), name="flush refusals")
-
-    async def stop(self) -> None:
-        """Flushes what there is, within two seconds. May be repeated."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FLUSH_AT_STOP_S):
-                await self.flush()
 
     async def flush(self) -> None:
         """Writes the counts. When the store is away they are kept and added to; never raises for that."""
@@ -95,11 +76,3 @@ class RefusalRecorder:
                     self._counts[key] = earlier
             else:
                 self._counts[key] = replace(later, count=later.count + earlier.count, first_at=earlier.first_at)
-
-    async def _flush_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_EVERY_S)
-            try:
-                await self.flush()
-            except Exception as error:  # noqa: BLE001 - the loop must outlive a bug in one write
-                _log.error("refusals_not_written", exc_info=error)

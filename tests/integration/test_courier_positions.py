@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -16,9 +17,11 @@ from backbone.store.tables import courier_positions
 from schemas.errors import StoreUnavailable
 from schemas.records import EventRecord, load_record
 from schemas.statuses import Role
+from schemas.times import PLAUSIBLE_AHEAD_US, PLAUSIBLE_FROM_US
 from schemas.topics import RECEIVED
 from service.dialects.port import Position
-from service.ingress.positions import AHEAD_US, EARLIEST_US, MOST_ORDERS, PositionRecorder
+from service.ingress.flushing import Flusher
+from service.ingress.positions import MOST_ORDERS, PositionRecorder
 from tests.support.catching_up import caught_up
 from tests.support.dialect_fixtures import PARTIES, Partner, partners
 from tests.support.fake_log import FakeLog
@@ -137,7 +140,7 @@ class _Sink:
     """Remembers what was written; fails while it is down."""
 
     def __init__(self) -> None:
-        self.down: Exception | None = None
+        self.down: BaseException | None = None
         self.written: list[Reported] = []
         self.sweeps = 0
 
@@ -171,23 +174,39 @@ async def test_a_failing_store_costs_freshness_alone() -> None:
     """What was not written waits, newer ones replace it, and it is written when the store is back."""
     sink = _Sink()
     recorder = PositionRecorder(sink, lambda: 1_700_000_000_000, time.monotonic)
-    recorder.record(source(), [Position("A", 1.0, 0.0, EARLIEST_US + 10), Position("B", 1.0, 0.0)])
+    recorder.record(source(), [Position("A", 1.0, 0.0, PLAUSIBLE_FROM_US + 10), Position("B", 1.0, 0.0)])
     sink.down = StoreUnavailable("away")
     await recorder.flush()
     await recorder.flush()
-    recorder.record(source(), [Position("A", 2.0, 0.0, EARLIEST_US + 11), Position("A", 3.0, 0.0, EARLIEST_US + 9)])
+    recorder.record(
+        source(), [Position("A", 2.0, 0.0, PLAUSIBLE_FROM_US + 11), Position("A", 3.0, 0.0, PLAUSIBLE_FROM_US + 9)]
+    )
     sink.down = None
-    await recorder.start()
-    await recorder.stop()
+    flusher = Flusher(recorder.flush, failed="not_written")
+    await flusher.start()
+    await flusher.stop()
     assert {item.position.order_id: item.position.latitude for item in sink.written} == {"A": 2.0, "B": 1.0}
-    await recorder.stop()
+    await flusher.stop()
+
+
+async def test_a_cancelled_write_loses_nothing() -> None:
+    """What it had in hand is written with the next one."""
+    sink = _Sink()
+    recorder = PositionRecorder(sink, lambda: 5, time.monotonic)
+    recorder.record(source(), [Position("A", 1.0, 0.0)])
+    sink.down = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
+        await recorder.flush()
+    sink.down = None
+    await recorder.flush()
+    assert [item.position.order_id for item in sink.written] == ["A"]
 
 
 async def test_waiting_positions_keep_the_newest_claim() -> None:
     """One without a time replaces and leaves the claim; an older one does not replace; one of the future is none."""
     sink, now_ms = _Sink(), 1_700_000_000_000
     recorder = PositionRecorder(sink, lambda: now_ms, time.monotonic)
-    future = now_ms * 1000 + AHEAD_US
+    future = now_ms * 1000 + PLAUSIBLE_AHEAD_US
     told = [(1.0, now_ms * 1000), (2.0, None), (3.0, now_ms * 1000 - 1), (4.0, future + 1)]
     for latitude, occurred_us in told:
         recorder.record(source(), [Position("A", latitude, 0.0, occurred_us)])
@@ -199,12 +218,13 @@ async def test_waiting_positions_keep_the_newest_claim() -> None:
 
 async def test_a_bug_in_one_write_does_not_end_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer goes on with the next second."""
-    monkeypatch.setattr("service.ingress.positions.FLUSH_EVERY_S", 0.001)
+    monkeypatch.setattr("service.ingress.flushing.FLUSH_EVERY_S", 0.001)
     sink = _Sink()
     recorder = PositionRecorder(sink, lambda: 5, time.monotonic)
     sink.down = RuntimeError("a bug")
     recorder.record(source(), [Position("A", 1.0, 0.0)])
-    await recorder.start()
+    flusher = Flusher(recorder.flush, failed="not_written")
+    await flusher.start()
 
     async def is_written() -> bool:
         recorder.record(source(), [Position("A", 1.0, 0.0)])
@@ -212,7 +232,7 @@ async def test_a_bug_in_one_write_does_not_end_the_writer(monkeypatch: pytest.Mo
         return bool(sink.written)
 
     await wait_until(is_written, timeout=5.0, what="the next write")
-    await recorder.stop()
+    await flusher.stop()
 
 
 async def test_recording_nothing_asks_the_store_nothing(site: Site) -> None:

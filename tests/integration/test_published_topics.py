@@ -28,7 +28,7 @@ from schemas.errors import HistoryLost, RecordUnappliable
 from schemas.topics import DEAD_LETTERS, OUTCOMES, RECEIVED, TopicNames, topic_specs
 from tests.support.fake_log import FakeLog
 from tests.support.model import FAILURE
-from tests.support.rebuilding import PARTITIONS, Deployment, contents, cursors, fill, made_log
+from tests.support.rebuilding import PARTITIONS, Deployment, contents, cursors, fill, made_log, reached_by
 from tests.support.received import START_MS, Broken, event_record, logged, placed, source, status
 from tests.support.stores import migrated_sqlite
 from tests.support.troubled_logs import moved_log, troubled_log
@@ -254,18 +254,32 @@ async def test_what_another_owner_published_meanwhile_is_no_older_store(files: t
 
 
 async def marked_published(deployment: Deployment) -> None:
-    """The store knows how far its rows are published, and the worker that did it was orderly."""
-    await settled(deployment.log, deployment.store)
-    deployment.log.topics.append(
-        RECEIVED,
-        [
-            NewRecord(p, r.key, r.value, r.headers)
-            for p in range(PARTITIONS)
-            for r in logged([(event_record(f"more-{p}", placed(restaurant="r1"), PLATFORM), 0)])
-        ],
-        START_MS + 10**9,
-    )
-    await settled(deployment.log, deployment.store)
+    """The store knows how far its rows are published, and the worker that did it was orderly.
+
+    What a relay had acknowledged is kept with the next batch: one that comes before the relay's turn keeps nothing.
+    """
+    log, store = deployment.log, deployment.store
+    await settled(log, store)
+    heads = {p: reached.seq for p, reached in (await reached_by(store)).items()}
+    async with at_work(log, store):
+
+        async def is_kept() -> bool:
+            _place_more(log)
+            kept = await cursors(store)
+            return all(kept[p][0] >= seq for p, seq in heads.items())
+
+        await wait_until(is_kept, 20, "the store to know what is published")
+    await settled(log, store)
+
+
+def _place_more(log: FakeLog) -> None:
+    number = log.topics.partition(RECEIVED, 0).bounds.end
+    more = [
+        NewRecord(p, r.key, r.value, r.headers)
+        for p in range(PARTITIONS)
+        for r in logged([(event_record(f"more-{p}-{number}", placed(restaurant="r1"), PLATFORM), 0)])
+    ]
+    log.topics.append(RECEIVED, more, START_MS + 10**9)
 
 
 @pytest.mark.parametrize("left", [0, 1, 40])

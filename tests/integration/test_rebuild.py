@@ -17,8 +17,8 @@ from backbone.store.tables import attempts, kept_settings
 from consumers.applier import Applied, Applier
 from consumers.log_identity import LogIdentity
 from consumers.logged_event import LoggedControl
-from consumers.rebuild import Rebuilt
 from consumers.rebuild_list import read_list
+from consumers.rebuilt import Rebuilt
 from schemas.errors import (
     RebuildRefused,
     RecordUnappliable,

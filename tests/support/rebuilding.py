@@ -16,8 +16,9 @@ from backbone.store.trail_rows import ROW_COLUMNS, read_row
 from consumers.applier import Applier
 from consumers.dead_letter import NOTHING_ASIDE, Aside
 from consumers.dead_letter_relay import dead_letter_record
-from consumers.rebuild import Reached, Rebuild
+from consumers.rebuild import Rebuild
 from consumers.rebuild_store import FROM_THE_LOG
+from consumers.rebuilt import Reached
 from consumers.relay import outcome_record
 from schemas.dead_letters import DeadLetterRow
 from schemas.topics import DEAD_LETTERS, OUTCOMES, RECEIVED, TopicNames, topic_specs

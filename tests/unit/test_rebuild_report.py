@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from consumers.rebuild import Rebuilt, RebuiltPartition
 from consumers.rebuild_comparison import Comparison, Difference
+from consumers.rebuilt import Rebuilt, RebuiltPartition
 from service.cli.rebuild_report import rebuild_document, rebuild_lines
 
 TOLD: dict[str, Any] = {
@@ -56,6 +56,13 @@ def test_a_rebuild_that_went_well_is_three_lines() -> None:
         "ok: 5 published outcomes compared, all the same; consumers may start",
     ]
     assert lines[2].startswith("not in the log, restore from a backup: sources, source_credentials")
+
+
+def test_one_beside_a_store_at_work_says_what_was_compared() -> None:
+    """Nobody is going to start on it, and nothing has to be restored."""
+    assert rebuild_lines(replace(rebuilt(SAME, let_go=True), beside=True), "second")[1:] == [
+        "ok: 5 published outcomes and the heads of the store at work compared, all the same"
+    ]
 
 
 def test_a_resumed_one_says_so() -> None:
