@@ -13,7 +13,7 @@ again with that pair `aside`, the record is passed with the event set aside, in 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -25,17 +25,16 @@ from backbone.store.engine import Store
 from backbone.store.tables import dead_letters, held_events
 from consumers.attempts import forget_passed
 from consumers.blame import blame, describe
-from consumers.dead_letter import NOTHING_ASIDE, Aside
+from consumers.dead_letter import NOTHING_ASIDE, Aside, is_unread
 from consumers.fold import fold_steps
 from consumers.ledger import Ledger
-from consumers.ledger_reading import load_ledger
 from consumers.ledger_writing import write_changes
-from consumers.logged_event import LogEntry, read_event
+from consumers.logged_event import LogEntry, LoggedControl, leave_unread, read_event
 from consumers.offset_rows import Cursor, create_offset_row, let_go, pass_fence, raise_claims, read_cursor, write_head
+from consumers.rehearsal import Rehearsal, load_all, load_more
 from schemas.dead_letters import DeadLetterState
 from schemas.errors import (
     LogGap,
-    PartitionLost,
     RecordUnappliable,
     RecordUnknown,
     Unavailable,
@@ -71,16 +70,17 @@ class Waiting:
     dead_letters: int
 
 
-def parse_records(partition: int, records: Sequence[LogRecord]) -> list[LogEntry]:
-    """Understands records in order. Raises RecordUnknown, naming partition and offset, at the first that only a newer
-    release knows.
+def parse_records(partition: int, records: Sequence[LogRecord], aside: Aside = NOTHING_ASIDE) -> list[LogEntry]:
+    """Understands records in order; what is set aside because it killed its reader is not parsed.
+
+    Raises RecordUnknown, naming partition and offset, at the first that only a newer release knows.
     """
-    parsed = []
+    parsed: list[LogEntry] = []
     for record in records:
+        read = leave_unread if aside and is_unread(aside, (record.offset, record.offset)) else read_event
+        event_id = event_id_of(record.headers)
         try:
-            entry = read_event(
-                record.offset, record.log_ms, record.value, key=record.key, event_id=event_id_of(record.headers)
-            )
+            entry = read(record.offset, record.log_ms, record.value, key=record.key, event_id=event_id)
         except RecordUnknown as error:
             raise RecordUnknown(
                 f"partition {partition}, offset {record.offset}: {error}", partition=partition, offset=record.offset
@@ -148,9 +148,9 @@ class Applier:
         whether the batch was committed is then unknown, and `cursor` tells.
         """
         _check_contiguous(partition, records, start)
-        entries = parse_records(partition, records)
         end, last_event_id = start + len(records), event_id_of(records[-1].headers)
         pairs = NOTHING_ASIDE if aside is None else _of_batch(aside, start, end)
+        entries = parse_records(partition, records, pairs)
         async with self.store.transaction() as connection:
             ledger = await pass_fence(
                 connection,
@@ -162,57 +162,45 @@ class Applier:
                 dead_published=dead_published,
             )
             dead_seq = ledger.dead_seq
-            await _load(connection, ledger, entries, pairs)
+            await load_all(connection, ledger, entries, pairs)
             decided: list[int] = []
             for entry in entries:
-                decided = _fold(ledger, entry, pairs)
+                decided = await _fold(connection, ledger, entry, pairs)
             await _write(connection, ledger, start, end, decided)
             if aside is not None:
                 await forget_passed(connection, partition, end)
         return _summary(ledger, end, last_event_id, ledger.dead_seq - dead_seq)
 
-    async def rehearse(self, partition: int, record: LogRecord, aside: Aside) -> Callable[[], int | None]:
-        """The decisions of the next record, to be made once for nothing: each call of the answer makes the decision
-        that the one before announced, and tells the offset of the next event to decide, or None after the last.
+    def understand(self, partition: int, record: LogRecord, aside: Aside) -> LogEntry:
+        """The record, parsed unless it is `aside` because that killed the process. Raises RecordUnknown."""
+        (entry,) = parse_records(partition, [record], aside)
+        return entry
 
-        Those calls raise RecordUnappliable. Raises PartitionLost, RecordUnknown, RecordUnappliable, StoreUnavailable.
+    async def rehearse(self, partition: int, entry: LogEntry, aside: Aside) -> Rehearsal:
+        """The decisions of the next record, to be made once for nothing. May be repeated.
+
+        Raises PartitionLost, RecordUnappliable, StoreUnavailable.
         """
-        (entry,) = parse_records(partition, [record])
-        aside = _of_batch(aside, record.offset, record.offset + 1)
-        async with self.store.reading() as connection:
-            cursor = await read_cursor(connection, partition)
-            if cursor is None or cursor.next != record.offset:
-                raise PartitionLost(f"partition {partition}: another worker has moved past offset {record.offset}")
-            ledger = Ledger(
-                partition=partition, watermark_ms=cursor.watermark_ms, seq=cursor.seq, dead_seq=cursor.dead_seq
-            )
-            await _load(connection, ledger, [entry], aside)
-        steps = fold_steps(ledger, entry, aside)
-
-        def step() -> int | None:
-            try:
-                return next(steps, None)
-            except Exception as error:
-                raise blame(ledger, entry, error) from error
-
-        return step
+        aside = _of_batch(aside, entry.offset, entry.offset + 1)
+        return await Rehearsal.load(self.store, partition, entry, aside)
 
     async def takes(self, partition: int, record: LogRecord, aside: Aside) -> bool:
         """Whether the record can be applied with these pairs aside. Commits nothing.
 
         Raises PartitionLost, RecordUnknown, StoreUnavailable.
         """
-        (entry,) = parse_records(partition, [record])
         start = record.offset
         aside = _of_batch(aside, start, start + 1)
+        (entry,) = parse_records(partition, [record], aside)
         async with self.store.transaction() as connection:
             trial = await connection.begin_nested()
             try:
                 ledger = await pass_fence(
                     connection, partition, start=start, end=start + 1, last_event_id=None, published=0
                 )
-                await _load(connection, ledger, [entry], aside)
-                await _write(connection, ledger, start, start + 1, _fold(ledger, entry, aside))
+                await load_all(connection, ledger, [entry], aside)
+                decided = await _fold(connection, ledger, entry, aside)
+                await _write(connection, ledger, start, start + 1, decided)
             except RecordUnappliable:
                 return False
             finally:
@@ -243,23 +231,10 @@ def _of_batch(aside: Aside, start: int, end: int) -> Aside:
     return {pair: failure for pair, failure in aside.items() if start <= pair[0] < end} if aside else aside
 
 
-async def _load(connection: AsyncConnection, ledger: Ledger, entries: Sequence[LogEntry], aside: Aside) -> None:
-    try:
-        await load_ledger(connection, ledger, entries, last_log_ms=max(entry.log_ms for entry in entries), aside=aside)
-    except (Unavailable, RecordUnknown):
-        raise
-    except Exception as error:
-        first, last = entries[0].offset, entries[-1].offset
-        raise RecordUnappliable(
-            f"partition {ledger.partition}, offsets {first} to {last}: what they need cannot be loaded: "
-            f"{describe(error)}",
-            partition=ledger.partition,
-            problem=describe(error),
-        ) from error
-
-
-def _fold(ledger: Ledger, entry: LogEntry, aside: Aside) -> list[int]:
+async def _fold(connection: AsyncConnection, ledger: Ledger, entry: LogEntry, aside: Aside) -> list[int]:
     """Takes a record into the ledger; which events were decided under it, in that order."""
+    if isinstance(entry, LoggedControl):
+        await load_more(connection, ledger, entry, aside)
     try:
         return list(fold_steps(ledger, entry, aside))
     except Exception as error:

@@ -7,22 +7,33 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from consumers.logged_event import LogEntry, LoggedEvent, OrderKey, read_event
-from schemas.dead_letters import DeadLetterState, Parks
+from consumers.logged_event import LogEntry, LoggedEvent, OrderKey, Unreadable, read_event
+from schemas.dead_letters import PROCESS_DIED_READING, DeadLetterState, Parks
 
 Pair = tuple[int, int]
 """Offset in hand, and the offset at which the event that was being decided was logged."""
 
 
 class Failure(NamedTuple):
-    """Why a pair is set aside, for people: no decision reads it."""
+    """Why a pair is set aside. It is for people, but for one error, which belongs to the rule: `forbids_reading`."""
 
     error: str
     attempts: int
 
+    @property
+    def forbids_reading(self) -> bool:
+        """Whether the event's bytes are not to be parsed under this record: that killed the process."""
+        return self.error == PROCESS_DIED_READING
+
 
 Aside = Mapping[Pair, Failure]
 NOTHING_ASIDE: Aside = MappingProxyType({})
+
+
+def is_unread(aside: Aside, pair: Pair) -> bool:
+    """Whether the pair is set aside as one whose bytes are not to be parsed."""
+    failure = aside.get(pair)
+    return failure is not None and failure.forbids_reading
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,10 +79,27 @@ class DeadLetter:
             self.parks is Parks.ORDER or (self.parks is Parks.SOURCE and self.source_uid == source_uid)
         )
 
+    @property
+    def killed_its_reader(self) -> bool:
+        """Whether its bytes are parsed by its own replay alone, and by nobody else."""
+        return self.error == PROCESS_DIED_READING
+
+    def unread(self) -> Unreadable:
+        """The record that was set aside, not parsed. It keeps the same events waiting as before."""
+        return Unreadable(
+            offset=self.event_offset,
+            log_ms=self.received_ms,
+            value=self.record or b"",
+            problem="to parse it killed the process",
+            order_key=self.order_key if self.parks is Parks.ORDER else None,
+            event_id=self.event_id,
+        )
+
     def original(self) -> LogEntry | None:
         """The record that was set aside, as far as it is kept; None once an erasure took all of it.
 
-        An event has the digest that it came with, whatever was taken from it since. Raises RecordUnknown.
+        An event has the digest that it came with, whatever was taken from it since. Parses the bytes: see
+        `killed_its_reader`. Raises RecordUnknown.
         """
         if self.record is None:
             return None

@@ -27,13 +27,20 @@ from consumers.dead_letter import DeadLetter, Pair, with_content
 from consumers.ledger import Ledger
 from consumers.ledger_entries import Details, HeldEvent, HoldKind, Receipt
 from consumers.lifecycle.table import MAY_ANNOUNCE
-from consumers.logged_event import LogEntry, LoggedControl, LoggedEvent, OrderKey, ReceiptKey, read_event
+from consumers.logged_event import (
+    LogEntry,
+    LoggedControl,
+    LoggedEvent,
+    OrderKey,
+    ReceiptKey,
+    order_key_of,
+    read_event,
+)
 from consumers.order_rows import ORDER_COLUMNS, order_state
 from consumers.waiting_rows import HELD_FIELDS, count_held, count_parked, due_rows
 from schemas.dead_letters import DeadLetterState, Parks
 from schemas.errors import RecordUnknown
 from schemas.events import OrderAmended, OrderPlaced, StatusEvent
-from schemas.records import TickRecord
 from schemas.statuses import OrderStatus
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
@@ -94,14 +101,10 @@ class _Wanted:
             self.detailed.add(logged.order_key)
 
     def add_letter(self, letter: DeadLetter) -> None:
-        """What a person's act on a dead letter may touch. A newer release may read what was unreadable."""
+        """What a person's act on a dead letter may touch, as far as its row tells (see `rehearsal.load_more`)."""
         if letter.digest is not None and letter.source_uid is not None:
             self.sources.add(letter.source_uid)
             self.receipts.add((letter.workspace, letter.digest))
-            return
-        original = letter.original()
-        if isinstance(original, LoggedEvent) and original.order_key == letter.order_key:
-            self.add_event(original)
 
 
 async def load_ledger(
@@ -129,7 +132,7 @@ async def load_ledger(
         await _load_parked_counts(connection, ledger)
     ledger.held_by_source = await count_held(connection, ledger.partition, wanted.sources)
     await _load_orders(connection, ledger, wanted)
-    await _load_receipts(connection, ledger, wanted.receipts)
+    await load_receipts(connection, ledger, wanted.receipts)
 
 
 def _parked_by(ledger: Ledger, entries: Sequence[LogEntry], aside: Collection[Pair]) -> set[OrderKey]:
@@ -140,13 +143,6 @@ def _parked_by(ledger: Ledger, entries: Sequence[LogEntry], aside: Collection[Pa
     parked = {in_batch.get(offset) for pair in aside if pair[0] in in_batch for offset in pair}
     due = {offset for _, offset in aside} & set(ledger.held)
     return {key for key in parked if key is not None} | {ledger.held[offset].logged.order_key for offset in due}
-
-
-def order_key_of(entry: LogEntry) -> OrderKey | None:
-    """The order that an entry of the log is about; ticks are about none, nor are bytes whose key cannot be read."""
-    if isinstance(entry, LoggedControl):
-        return None if isinstance(entry.record, TickRecord) else (entry.record.workspace, entry.record.order_id)
-    return entry.order_key
 
 
 def _may_release(logged: LoggedEvent) -> bool:
@@ -260,7 +256,8 @@ async def _load_details(connection: AsyncConnection, ledger: Ledger, workspace: 
         ledger.details.setdefault((workspace, row[0]), Details()).external_ids.add(row[1])
 
 
-async def _load_receipts(connection: AsyncConnection, ledger: Ledger, keys: set[ReceiptKey]) -> None:
+async def load_receipts(connection: AsyncConnection, ledger: Ledger, keys: set[ReceiptKey]) -> None:
+    """The receipts with these keys, as far as there are any."""
     for workspace, digests in _by_workspace(keys).items():
         await _load_receipts_of(connection, ledger, workspace, digests)
 

@@ -8,12 +8,14 @@ and every trial too. Where that does not come out as listed the partition stops,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from backbone.eventlog.port import LogRecord
 from backbone.store.engine import Store
 from consumers.applier import Applied, Applier
-from consumers.dead_letter import NOTHING_ASIDE, Aside
+from consumers.dead_letter import NOTHING_ASIDE, Aside, is_unread
+from consumers.logged_event import LogEntry
+from consumers.rehearsal import Rehearsal
 from schemas.errors import HistoryLost
 
 
@@ -48,7 +50,7 @@ class ListedApplier(Applier):
             for pair in aside or ():
                 if pair not in self._listed:
                     raise _history_lost(partition, f"offset {pair[0]} fails now and did not before")
-            aside = self._with_list(aside or {})
+            aside = self._with_list(partition, aside or {})
         applied = await super().apply(
             partition, records, start=start, published=published, dead_published=dead_published, aside=aside
         )
@@ -62,16 +64,28 @@ class ListedApplier(Applier):
                 )
         return applied
 
-    async def rehearse(self, partition: int, record: LogRecord, aside: Aside) -> Callable[[], int | None]:
+    def understand(self, partition: int, record: LogRecord, aside: Aside) -> LogEntry:
+        """See `Applier.understand`. Also raises HistoryLost, as `rehearse` and `takes` do."""
+        return super().understand(partition, record, self._with_list(partition, aside))
+
+    async def rehearse(self, partition: int, entry: LogEntry, aside: Aside) -> Rehearsal:
         """See `Applier.rehearse`."""
-        return await super().rehearse(partition, record, self._with_list(aside))
+        return await super().rehearse(partition, entry, self._with_list(partition, aside))
 
     async def takes(self, partition: int, record: LogRecord, aside: Aside) -> bool:
         """See `Applier.takes`."""
-        return await super().takes(partition, record, self._with_list(aside))
+        return await super().takes(partition, record, self._with_list(partition, aside))
 
-    def _with_list(self, aside: Aside) -> Aside:
-        return {**aside, **self._listed} if self._listed else aside
+    def _with_list(self, partition: int, aside: Aside) -> Aside:
+        """All that is aside. Raises HistoryLost where the list has it that an event's bytes could be parsed, and now
+        they killed the process.
+        """
+        if not self._listed:
+            return aside
+        for pair, failure in aside.items():
+            if failure.forbids_reading and pair in self._listed and not is_unread(self._listed, pair):
+                raise _history_lost(partition, f"what was logged at offset {pair[1]} now kills whoever parses it")
+        return {**aside, **self._listed}
 
 
 def _history_lost(partition: int, problem: str) -> HistoryLost:

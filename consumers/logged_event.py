@@ -21,6 +21,7 @@ from schemas.records import (
     ControlRecord,
     EventRecord,
     OperatorRecord,
+    TickRecord,
     digest_event,
     load_record,
 )
@@ -77,7 +78,8 @@ class LoggedControl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A record that is no JSON, or of a known kind and broken. Applying it always fails; it can only be set aside.
+    """A record that is no JSON, or of a known kind and broken; or one that is set aside because it killed its reader,
+    and is not parsed. Applying it always fails; it can only be set aside.
 
     A type, status, role or policy that no release knows yet does not make it broken: see `read_event`.
     """
@@ -108,17 +110,39 @@ def read_event(
     except RecordUnknown as error:
         if _is_of_another_release(value, error):
             raise
-        return Unreadable(
-            offset=offset,
-            log_ms=log_ms,
-            value=value,
-            problem=str(error),
-            order_key=_order_of(key),
-            event_id=_storable_id(event_id) or f"unreadable-{offset}",
-        )
+        return _unreadable(offset, log_ms, value, str(error), key=key, event_id=event_id)
     if isinstance(record, EventRecord | OperatorRecord):
         return LoggedEvent(offset=offset, log_ms=log_ms, record=record, content=digest_event(record.event))
     return LoggedControl(offset=offset, log_ms=log_ms, record=record)
+
+
+def leave_unread(
+    offset: int, log_ms: int, value: bytes, *, key: bytes | None = None, event_id: str | None = None
+) -> Unreadable:
+    """A record of the received log that is not to be parsed, since that killed the process. Otherwise as `read_event`
+    has what cannot be read.
+    """
+    return _unreadable(offset, log_ms, value, "to parse it killed the process", key=key, event_id=event_id)
+
+
+def _unreadable(
+    offset: int, log_ms: int, value: bytes, problem: str, *, key: bytes | None, event_id: str | None
+) -> Unreadable:
+    return Unreadable(
+        offset=offset,
+        log_ms=log_ms,
+        value=value,
+        problem=problem,
+        order_key=_order_of(key),
+        event_id=_storable_id(event_id) or f"unreadable-{offset}",
+    )
+
+
+def order_key_of(entry: LogEntry) -> OrderKey | None:
+    """The order that an entry of the log is about; ticks are about none, nor are bytes whose key cannot be read."""
+    if isinstance(entry, LoggedControl):
+        return None if isinstance(entry.record, TickRecord) else (entry.record.workspace, entry.record.order_id)
+    return entry.order_key
 
 
 _NAMED_VALUES = frozenset({("source", "role"), ("source", "policy"), ("event", "status")})

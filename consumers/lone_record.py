@@ -5,18 +5,18 @@ record may release a hold whose decision fails, and it is the hold that is set a
 the store before the next try. After the allowed number the pair joins those that are aside, and the record is applied
 with them, in the one fenced transaction that passes it. One record may need several pairs.
 
-Where the process may die, every decision is rehearsed first, on a ledger that is thrown away. It is counted before it
-is begun, and the count is taken back once it went well; so if the process dies, the count stands and names the event
-that killed it. Then the rows are written, which may kill the process as well: until they are committed that counts
-against the record in hand, or where that is aside already, against the first of the others decided under it. Outages
-of the store or the log count against nobody.
+Where the process may die, each step is counted before it is begun, and the count is taken back once it went well
+(`consumers.tally`); so if the process dies, the count stands and names the event that killed it. First the record is
+parsed: until then nothing looks into its bytes, and what is given up for that is set aside unread. Then every decision
+is rehearsed, on a ledger that is thrown away (`consumers.rehearsal`). Then the rows are written, which may kill the
+process as well: until they are committed that counts against the record in hand, or where that is aside already,
+against the first of the others decided under it. Outages of the store or the log count against nobody.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from traceback import walk_tb
 
 import structlog
@@ -24,21 +24,20 @@ import structlog
 from backbone.eventlog.port import LogRecord
 from backbone.metrics import Metrics
 from backbone.store.dead_letters import PairId
-from consumers.applier import Applier, parse_records
-from consumers.attempts import PROCESS_DIED, AttemptRepository, Counted
+from consumers.applier import Applier
+from consumers.attempts import PROCESS_DIED, AttemptRepository
 from consumers.culprit import find_culprit
-from consumers.dead_letter import Aside, Failure, Pair
+from consumers.dead_letter import NOTHING_ASIDE, Aside, Failure, Pair
 from consumers.dead_letter_limits import DeadLetterLimits, check_limits
-from consumers.ledger_reading import order_key_of
-from consumers.logged_event import LoggedControl
+from consumers.logged_event import LogEntry, LoggedControl, order_key_of
 from consumers.patience import T, patiently
-from schemas.errors import MealtrailError, RecordUnappliable, RecordUnknown, TooManyDeadLetters
+from consumers.tally import Tally
+from schemas.dead_letters import PROCESS_DIED_READING
+from schemas.errors import HistoryLost, PartitionStopped, RecordUnappliable, RecordUnknown, TooManyDeadLetters
 from schemas.records import TickRecord
 
 _log = structlog.get_logger("mealtrail.consumers")
 LONGEST_PAUSE_S = 2.0
-LEAVING_S = 1.0
-"""How long taking a count back may hold up a worker that is being stopped."""
 _SUSPECTED = Failure("suspected", 0)
 _DECIDING = ("consumers", "schemas")
 """Packages that decisions are made of."""
@@ -74,9 +73,9 @@ class LoneRecord:
         self._metrics = metrics
         self._stopping = stopping
         self._pause_s = pause_s
-        self._counts = AttemptRepository(applier.store, record.partition)
-        self._failures: dict[int, Failure] = {}
-        """What is counted, by the event's offset."""
+        self._tally = Tally(AttemptRepository(applier.store, record.partition), record.partition, record.offset)
+        self._entry: LogEntry | None = None
+        """The record, once it is understood."""
         self._counted: RecordUnappliable | None = None
         """A failure that was counted before its decision was begun."""
         self._aside: dict[Pair, Failure] = {}
@@ -87,23 +86,46 @@ class LoneRecord:
         """Tries until the record is applied, or the worker is to stop.
 
         `failure` is that of a try that was made already. Raises TooManyDeadLetters; RecordUnknown, LogGap;
-        RecordUnappliable where not even setting aside helps; PartitionLost.
+        RecordUnappliable where not even setting aside helps; HistoryLost; PartitionLost.
         """
-        self._failures = await self._patiently(lambda: self._counts.of(self._in_hand))
-        while self._upcoming() == self._in_hand:
-            blamed = None if failure is None else await self._blame(failure)
-            await self._give_up()
-            if blamed is not None and blamed not in self._aside and await self._stopped_in_pause(blamed):
-                return
-            failure = None
-            try:
-                if rehearse:
-                    await self._rehearse()
-                    await self._apply_guarded()
-                else:
-                    await self._apply([self._record], self._aside)
-            except RecordUnappliable as error:
-                failure = error
+        try:
+            await self._tally.load()
+            entry = self._entry = await self._understand(is_careful=rehearse)
+            while self._upcoming() == self._in_hand:
+                blamed = None if failure is None else await self._blame(failure)
+                await self._give_up(entry)
+                if blamed is not None and blamed not in self._aside and await self._stopped_in_pause(blamed):
+                    return
+                failure = None
+                try:
+                    if rehearse:
+                        await self._rehearse(entry)
+                        await self._apply_guarded()
+                    else:
+                        await self._apply([self._record], self._aside)
+                except RecordUnappliable as error:
+                    failure = error
+        except asyncio.CancelledError:
+            await self._tally.leave()
+            raise
+        except HistoryLost:
+            await self._tally.forget()  # the next release tries anew
+            raise
+
+    async def _understand(self, *, is_careful: bool) -> LogEntry:
+        """The record, parsed; in careful mode counted before it is, and not parsed where that was given up."""
+        own = self._tally.failures.get(self._in_hand)
+        if own is not None and own.forbids_reading and own.attempts >= self._limits.attempts:
+            return self._applier.understand(self._partition, self._record, {(self._in_hand, self._in_hand): own})
+        if is_careful:
+            await self._tally.begin(self._in_hand, PROCESS_DIED_READING)
+        try:
+            entry = self._applier.understand(self._partition, self._record, NOTHING_ASIDE)
+        except RecordUnknown:
+            await self._tally.end()
+            raise
+        await self._tally.end()
+        return entry
 
     async def _blame(self, failure: RecordUnappliable) -> Pair:
         """Counts a failure against its event."""
@@ -115,9 +137,9 @@ class LoneRecord:
         pair = self._in_hand, event_offset
         if pair in self._aside:
             raise failure  # not even setting it aside helps
-        tries = self._tries_of(event_offset) + (failure is not self._counted)
-        counted = self._failures[event_offset] = Failure(failure.problem, tries)
-        await self._patiently(lambda: self._counts.note(pair, counted))
+        tries = self._tally.tries_of(event_offset) + (failure is not self._counted)
+        counted = Failure(failure.problem, tries)
+        await self._tally.note(event_offset, counted)
         self._metrics.attempts.inc()
         _log.warning(
             "decision_failed",
@@ -140,22 +162,21 @@ class LoneRecord:
     async def _order_of(self, event_offset: int) -> str | None:
         """The order of an event decided under the record, for people."""
         if event_offset == self._in_hand:
-            (entry,) = parse_records(self._partition, [self._record])
-            key = order_key_of(entry)
+            key = None if self._entry is None else order_key_of(self._entry)
             return None if key is None else key[1]
-        return await self._patiently(lambda: self._counts.order_of(event_offset))
+        return await self._tally.order_of(event_offset)
 
     def _name_of(self, pair: Pair) -> str:
         """As `mealtrail dead-letters show` takes it."""
         return str(PairId(self._partition, *pair))
 
-    async def _give_up(self) -> None:
+    async def _give_up(self, entry: LogEntry) -> None:
         """Puts the events aside that failed often enough. Raises TooManyDeadLetters instead, past the limit."""
-        for event_offset, failure in self._failures.items():
+        for event_offset, failure in self._tally.failures.items():
             pair = self._in_hand, event_offset
             if failure.attempts < self._limits.attempts or pair in self._aside:
                 continue
-            if not _is_act(self._record):  # what a person does about dead letters makes no new ones
+            if not _is_act(entry):  # what a person does about dead letters makes no new ones
                 await self._check_limits()
             self._aside[pair] = failure
             _log.error(
@@ -176,74 +197,45 @@ class LoneRecord:
                 lambda: check_limits(store, self._limits, self._partition, self._in_hand, already=already)
             )
         except TooManyDeadLetters:
-            await self._patiently(lambda: self._counts.forget(self._in_hand))  # the next release tries anew
+            await self._tally.forget()  # the next release tries anew
             raise
 
-    def _tries_of(self, event_offset: int) -> int:
-        counted = self._failures.get(event_offset)
-        return 0 if counted is None else counted.attempts
-
-    async def _rehearse(self) -> None:
+    async def _rehearse(self, entry: LogEntry) -> None:
         """Makes every decision once for nothing, each counted before it is begun."""
-        step = await self._patiently(lambda: self._applier.rehearse(self._partition, self._record, self._aside))
-        begun: Counted | None = None
+        rehearsal = await self._patiently(lambda: self._applier.rehearse(self._partition, entry, self._aside))
         self._decided = {self._in_hand: None}
         try:
-            while (event_offset := step()) is not None:
+            if rehearsal.replayed is not None:
+                await self._tally.begin(rehearsal.replayed, PROCESS_DIED_READING)
+                await self._patiently(rehearsal.read)
+                await self._tally.end()
+            while (event_offset := rehearsal.step()) is not None:
                 self._decided[event_offset] = None
                 if (self._in_hand, event_offset) not in self._aside:
-                    begun = await self._begin((self._in_hand, event_offset), begun)
-        except RecordUnappliable as failure:
-            if begun is not None and failure.event_offset == begun[0][1]:
+                    await self._tally.begin(event_offset, PROCESS_DIED)
+        except PartitionStopped as failure:
+            if isinstance(failure, RecordUnappliable) and failure.event_offset == self._tally.begun is not None:
                 self._counted = failure
+            else:
+                await self._tally.end()
             raise
-        if begun is not None:
-            ended = begun
-            await self._patiently(lambda: self._counts.restore(ended))
-            self._restore(ended)
+        await self._tally.end()
 
     async def _apply_guarded(self) -> None:
         """Applies the record with its writing counted before it is begun; the commit that passes it forgets that."""
         suspect = next((one for one in self._decided if (self._in_hand, one) not in self._aside), None)
-        if suspect is None:
-            await self._apply([self._record], self._aside)
-            return
-        guarded = (self._in_hand, suspect), self._failures.get(suspect)
-        counted = Failure(PROCESS_DIED, self._tries_of(suspect) + 1)
-        await self._patiently(lambda: self._counts.note(guarded[0], counted))
+        if suspect is not None:
+            await self._tally.begin(suspect, PROCESS_DIED)
         try:
             await self._apply([self._record], self._aside)
         except RecordUnappliable:
-            await self._patiently(lambda: self._counts.restore(guarded))
+            await self._tally.end()
             raise
-        except asyncio.CancelledError:  # to be stopped in an outage is no death
-            with suppress(MealtrailError, TimeoutError):
-                async with asyncio.timeout(LEAVING_S):
-                    await self._counts.restore(guarded)
-            raise
-
-    async def _begin(self, pair: Pair, before: Counted | None) -> Counted:
-        """Counts a decision that is about to be made, and no longer the one before it."""
-        if before is not None and before[0] == pair:
-            return before  # decided once more under the same record
-        earlier = self._failures.get(pair[1])
-        counted = Failure(PROCESS_DIED, self._tries_of(pair[1]) + 1)
-        await self._patiently(lambda: self._counts.note(pair, counted, before=before))
-        if before is not None:
-            self._restore(before)
-        self._failures[pair[1]] = counted
-        return pair, earlier
-
-    def _restore(self, counted: Counted) -> None:
-        (_, event_offset), earlier = counted
-        if earlier is None:
-            del self._failures[event_offset]
-        else:
-            self._failures[event_offset] = earlier
+        self._tally.passed()
 
     async def _stopped_in_pause(self, blamed: Pair) -> bool:
         """Waits a little before the event's next try, longer after each; whether the worker is to stop meanwhile."""
-        seconds = min(self._pause_s * 2 ** (self._tries_of(blamed[1]) - 1), LONGEST_PAUSE_S)
+        seconds = min(self._pause_s * 2 ** (self._tally.tries_of(blamed[1]) - 1), LONGEST_PAUSE_S)
         try:
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
@@ -268,10 +260,6 @@ def _place_of(failure: RecordUnappliable) -> str:
     return f"{module.replace('.', '/')}.py:{line} in {frame.f_code.co_name}"
 
 
-def _is_act(record: LogRecord) -> bool:
+def _is_act(entry: LogEntry) -> bool:
     """Whether the record is what a person does about others, and brings no event of its own."""
-    try:
-        (entry,) = parse_records(record.partition, [record])
-    except RecordUnknown:
-        return False
     return isinstance(entry, LoggedControl) and not isinstance(entry.record, TickRecord)

@@ -5,6 +5,9 @@ from the dead letter and not from the replay: an erasure may have come between t
 keeps them any more, the waiting events are taken in log order, each as if it came now. One of all these that fails is
 set aside under the offset of the act, and the rest waits on behind it.
 
+One whose bytes killed the process that parsed them is parsed by its replay and nobody else. Where that happens again it
+is set aside unread once more, under the offset of the replay.
+
 An act that names no open dead letter of its order does nothing, so acts are safe to repeat. Nobody can have seen one
 that is set aside under the act itself, or later: an act that names such a pair does nothing either.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from consumers.concluding import absorb, conclude
-from consumers.dead_letter import DeadLetter
+from consumers.dead_letter import DeadLetter, is_unread
 from consumers.deciding import Steps, arrive
 from consumers.ledger import Ledger
 from consumers.ledger_entries import HoldKind
@@ -33,7 +36,7 @@ from schemas.verdicts import Reason, Verdict
 def replay(ledger: Ledger, hand: InHand, act: ReplayRecord) -> Steps:
     """Tries a dead letter again. One whose bytes were erased altogether can only be discarded, and stays open."""
     letter = _open_letter(ledger, hand, act)
-    original = None if letter is None else letter.original()
+    original = None if letter is None else _original_of(letter, hand)
     if letter is None or original is None:
         return
     letter.state = DeadLetterState.REPLAYED
@@ -59,6 +62,23 @@ def discard(ledger: Ledger, hand: InHand, act: DiscardRecord) -> Steps:
     if isinstance(original, LoggedEvent):
         _reject(ledger, original)
     yield from _release(ledger, hand, letter.order_key)
+
+
+def letter_to_read(ledger: Ledger, hand: InHand, act: ReplayRecord) -> DeadLetter | None:
+    """The dead letter whose bytes alone tell what its replay will ask the ledger for; None where there is none such, or
+    it will not be parsed. To be asked right before the act is done.
+    """
+    letter = None if hand.failure_of(hand.offset) is not None else _open_letter(ledger, hand, act)
+    if letter is None or letter.digest is not None or letter.record is None:
+        return None
+    return None if is_unread(hand.aside, (hand.offset, letter.event_offset)) else letter
+
+
+def _original_of(letter: DeadLetter, hand: InHand) -> LogEntry | None:
+    """What was set aside, parsed unless that killed the process under this very act."""
+    if letter.record is not None and is_unread(hand.aside, (hand.offset, letter.event_offset)):
+        return letter.unread()
+    return letter.original()
 
 
 def _open_letter(ledger: Ledger, hand: InHand, act: ReplayRecord | DiscardRecord) -> DeadLetter | None:

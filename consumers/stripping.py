@@ -73,7 +73,9 @@ def _strip_event(event: AnyEvent) -> AnyEvent:
 
 
 def _strip_bytes(letter: DeadLetter, classes: Collection[Erasable]) -> bytes | None:
-    """What is left of a dead letter's bytes; of those that nobody can read, nothing."""
+    """What is left of a dead letter's bytes; of those that nobody can read, or that killed their reader, nothing."""
+    if letter.killed_its_reader:
+        return None
     original = letter.original()
     match original:
         case LoggedEvent():

@@ -19,6 +19,11 @@ DEFAULT_RUN = 20
 DEFAULT_SHARE = 0.05
 """Share of a partition's last offsets that may have events set aside."""
 
+PROCESS_DIED_READING = "process_died_reading"
+"""The error of a record whose bytes killed the process that parsed them. It alone of all errors decides something: what
+is set aside with it is not parsed, and so is treated as a record that nobody can read.
+"""
+
 
 class DeadLetterState(StrEnum):
     """What became of an event that was set aside."""
@@ -74,7 +79,10 @@ class PublishedDeadLetter(BaseModel):
     source_uid: str | None = Field(description="Who sent the event; null where that could not be read.")
     received_ms: int = Field(description="Log time of the event, milliseconds since 1970.")
     set_aside_ms: int = Field(description="The partition's watermark when it was set aside.")
-    error: str = Field(description="Kind of the error; no data of the event.")
+    error: str = Field(
+        description="Kind of the error; no data of the event. A rebuild does not parse what has "
+        f"`{PROCESS_DIED_READING}`."
+    )
     attempts: int = Field(description="How often it was tried.")
     parks: Parks = Field(description="Whose later events wait behind it.")
     record: str | None = Field(

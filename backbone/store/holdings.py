@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Select, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal, or_, select
 
 from backbone.store.engine import Store
 from backbone.store.tables import (
@@ -26,6 +26,7 @@ from backbone.store.tables import (
     orders,
     trail,
 )
+from schemas.dead_letters import PROCESS_DIED_READING
 from schemas.identifiers import DEFAULT_WORKSPACE
 from schemas.records import Erasable
 from schemas.statuses import Role
@@ -85,7 +86,7 @@ class HoldingsReadings:
                     for order_id, count in await connection.execute(query):
                         found.setdefault(order_id, Counter())[name] = count
                 for name, table in (("waiting", held_events), ("set_aside", dead_letters)):
-                    records = select(table.c.order_id, table.c.record).where(
+                    records = select(table.c.order_id, _kept(table)).where(
                         self._are_of(table, some), table.c.record.is_not(None)
                     )
                     for order_id, record in await connection.execute(records):
@@ -111,7 +112,7 @@ class HoldingsReadings:
                     if await connection.scalar(select(own.offset).where(*earlier, has).limit(1)) is not None:
                         found.add(erasable)
                 for table, at in ((held_events, held_events.c.offset), (dead_letters, dead_letters.c.event_offset)):
-                    records = select(table.c.record).where(
+                    records = select(_kept(table)).where(
                         self._are_of(table, [order_id]), table.c.partition == partition, at < offset
                     )
                     for record in await connection.scalars(records.where(table.c.record.is_not(None))):
@@ -190,6 +191,13 @@ class HoldingsReadings:
             "external_ids": count(order_external_ids),
             "positions": count(courier_positions),
         }
+
+
+def _kept(table: Table) -> ColumnElement[bytes]:
+    """The record's value; nothing of one that is not to be parsed, and it may hold anything then."""
+    if table is not dead_letters:
+        return held_events.c.record
+    return case((dead_letters.c.error == PROCESS_DIED_READING, literal(b"")), else_=dead_letters.c.record)
 
 
 def classes_in(record: bytes) -> set[Erasable]:

@@ -21,7 +21,7 @@ from backbone.store.acts import record_act
 from backbone.store.dead_letters import DeadLetterReadings, DeadLetterView, PairId, Place
 from backbone.store.engine import Store
 from backbone.store.kept_settings import keep_partitions
-from schemas.dead_letters import DeadLetterState
+from schemas.dead_letters import PROCESS_DIED_READING, DeadLetterState
 from schemas.errors import NotFound
 from schemas.records import DiscardRecord, ReplayRecord
 from service.cli.applied import own_log, wait_applied
@@ -178,8 +178,9 @@ def _record(letter: DeadLetterView, value: bytes, act: Act, why: str, actor: str
         content=letter.content_digest or "",
         original=base64.b64encode(value).decode("ascii"),
     )
-    # What is replayed is the dead letter's own copy: one too large to be carried as well can be replayed without.
-    fits = record_size(act_to_log(replay, 1)) <= MAX_RECORD_BYTES
+    # What is replayed is the dead letter's own copy: one too large to be carried as well can be replayed without. So is
+    # one whose bytes killed their reader: the act itself must be readable.
+    fits = letter.error != PROCESS_DIED_READING and record_size(act_to_log(replay, 1)) <= MAX_RECORD_BYTES
     return replay if fits else replay.model_copy(update={"original": ""})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from backbone.store.dead_letters import DeadLetterView
 from consumers.attempts import PROCESS_DIED
 from consumers.blame import UNREADABLE
-from schemas.dead_letters import DeadLetterState, Parks
+from schemas.dead_letters import PROCESS_DIED_READING, DeadLetterState, Parks
 from schemas.errors import RecordUnknown
 from schemas.records import EventRecord, OperatorRecord, load_record
 from schemas.times import rfc3339_millis
@@ -16,6 +16,8 @@ from service.cli.dead_letter_acts import Done
 
 _WHAT_HELPS = {
     UNREADABLE: "This release cannot read it. A replay helps only once a release is installed that can.",
+    PROCESS_DIED_READING: "Workers died while they read its bytes, so nobody reads them; here too they are not parsed. "
+    "Find what killed the workers, install a release that survives it, then replay.",
     PROCESS_DIED: "Workers died while they decided it. Look for what killed them (memory?), then replay it.",
 }
 
@@ -85,8 +87,13 @@ def event_document(record: EventRecord | OperatorRecord | None) -> dict[str, Any
     }
 
 
-def load_letter(value: bytes | None) -> EventRecord | OperatorRecord | None:
-    """The event of a dead letter's bytes; None for what is no event, or cannot be read by this release."""
+def load_letter(letter: DeadLetterView, value: bytes | None) -> EventRecord | OperatorRecord | None:
+    """The event of a dead letter's bytes; None for what is no event, or cannot be read by this release.
+
+    Bytes that killed their reader are not parsed.
+    """
+    if letter.error == PROCESS_DIED_READING:
+        return None
     try:
         record = load_record(value or b"")
     except RecordUnknown:

@@ -104,7 +104,7 @@ def show_letter(
             return letter, await readings.record(wanted)
 
     letter, value = asyncio.run(run())
-    record = load_letter(value)
+    record = load_letter(letter, value)
     document = {**letter_document(letter), "event": event_document(record)}
     if payload:
         document["record"] = None if value is None else value.decode("utf-8", "backslashreplace")
