@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 from backbone.eventlog.port import NewRecord
 from backbone.store.engine import Store
 from backbone.store.tables import attempts, dead_letters, held_events, offsets, receipts, trail
-from consumers import applier, ledger_reading, ledger_writing
+from consumers import applier, ledger_reading, ledger_writing, rehearsal
+from consumers.dead_letter import Failure
 from consumers.dead_letter_limits import DeadLetterLimits
 from consumers.lifecycle import Situation
 from consumers.runner import Runner
@@ -61,7 +62,11 @@ async def check_model(log: LogUnderTest, store: Store) -> None:
     found = await letters(store)
     expected = []
     for partition in range(log.partitions):
-        aside = {(row["in_hand_offset"], row["event_offset"]) for row in found if row["partition"] == partition}
+        aside = {
+            (row["in_hand_offset"], row["event_offset"]): Failure(row["error"], row["attempts"])
+            for row in found
+            if row["partition"] == partition
+        }
         expected += [h for _, h in apply_all(received, partition=partition, aside=aside).changes.rows]
     async with store.reading() as connection:
         rows = await connection.execute(select(trail.c.hash).order_by(trail.c.partition, trail.c.seq))
@@ -327,7 +332,7 @@ async def test_each_failure_is_counted_before_the_next_try(
         counted.append(found or 0)
         await load(connection, *arguments, **more)
 
-    monkeypatch.setattr(applier, "load_ledger", look)
+    monkeypatch.setattr(rehearsal, "load_ledger", look)
     records = [event_record("o1", placed(restaurant="r1"), PLATFORM), event_record("o1", status("READY"), KITCHEN)]
     await log.log.append(log.received, [new_record(record, partition=0) for record in records])
     async with at_work(worker(log, store)):

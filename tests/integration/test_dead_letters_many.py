@@ -13,7 +13,7 @@ from sqlalchemy import select
 from backbone.store.dead_letters import PairId
 from backbone.store.engine import Store
 from backbone.store.tables import attempts, held_events, offsets, trail
-from consumers import applier, ledger_reading, ledger_writing, lone_record
+from consumers import applier, ledger_reading, ledger_writing, lone_record, rehearsal
 from consumers.applier import Applier
 from consumers.composition import consumers_check
 from consumers.dead_letter import Failure
@@ -306,7 +306,7 @@ async def test_parked_events_are_loaded_for_acts_alone(store: Store, monkeypatch
         await load(connection, ledger, *arguments, **more)
         loaded.append(len(ledger.held))
 
-    monkeypatch.setattr(applier, "load_ledger", count)
+    monkeypatch.setattr(rehearsal, "load_ledger", count)
     await applies.apply(0, log[5:6], start=5, published=0)
     await applies.apply(0, log[6:], start=6, published=0)
     assert loaded == [0, 4]

@@ -231,12 +231,13 @@ async def test_trials_follow_the_list_too(files: tuple[Store, Store]) -> None:
     fill(deployment.log, logged([(Broken("o1", b"{"), 4)]))
     records = deployment.log.topics.partition(RECEIVED, 0).records
     await applier.apply(0, records[1:4], start=1, published=0)
-    step = await applier.rehearse(0, records[4], {})
+    entry = applier.understand(0, records[4], {})
+    rehearsal = await applier.rehearse(0, entry, {})
     with pytest.raises(RecordUnappliable):
-        list(iter(step, None))
+        list(iter(rehearsal.step, None))
     applier.follow({(4, 4): FAILURE}, after=0)
-    step = await applier.rehearse(0, records[4], {})
-    assert list(iter(step, None)) == [4]
+    rehearsal = await applier.rehearse(0, entry, {})
+    assert list(iter(rehearsal.step, None)) == [4]
 
 
 async def test_what_another_owner_published_meanwhile_is_no_older_store(files: tuple[Store, Store]) -> None:

@@ -13,10 +13,12 @@ import orjson
 
 from backbone.eventlog.port import LogRecord, NewRecord
 from consumers.attempts import PROCESS_DIED
+from consumers.dead_letter import Failure
 from consumers.ledger import Ledger
 from consumers.logged_event import LoggedEvent, Unreadable, read_event
 from consumers.relay import outcome_record
 from schemas.cloudevents import header
+from schemas.dead_letters import PROCESS_DIED_READING
 from schemas.errors import RecordUnknown
 from tests.simulation.events import poison_of
 from tests.simulation.expected import expected_tables
@@ -33,7 +35,10 @@ _PUBLISHED = (
     "received_ms",
     "set_aside_ms",
     "parks",
+    "error",
+    "attempts",
 )
+_OF_DEATHS = {PROCESS_DIED, PROCESS_DIED_READING}
 Found = list[tuple[Any, ...]]
 
 
@@ -49,16 +54,17 @@ def check(ended: Ended) -> str | None:
 def _check_partition(ended: Ended, partition: int) -> str | None:
     read = _reader(ended, partition)
     received = [record for record in ended.received if record.partition == partition]
-    pairs = read("dead_letters", ("in_hand_offset", "event_offset", "error"), "seq")
-    for in_hand, event, error in pairs:
-        if not (error == PROCESS_DIED or _is_poisoned(received[event])):
+    pairs = read("dead_letters", ("in_hand_offset", "event_offset", "error", "attempts"), "seq")
+    for in_hand, event, error, _ in pairs:
+        if not (error in _OF_DEATHS or _is_poisoned(received[event])):
             return f"the healthy event at offset {event} was set aside at offset {in_hand}: {error}"
-    model = apply_all(received, partition=partition, aside={(in_hand, event) for in_hand, event, _ in pairs})
+    aside = {(in_hand, event): Failure(error, attempts) for in_hand, event, error, attempts in pairs}
+    model = apply_all(received, partition=partition, aside=aside)
     rows = {row.seq: outcome_record(row, row_hash) for row, row_hash in model.changes.rows}
     return (
         _compare(read, model, end=len(received))
         or _check_outcomes(rows, [record for record in ended.outcomes if record.partition == partition])
-        or _check_dead_letters(read, model, [r for r in ended.dead_letters if r.partition == partition])
+        or _check_dead_letters(model, [r for r in ended.dead_letters if r.partition == partition])
     )
 
 
@@ -121,9 +127,8 @@ def _check_outcomes(rows: dict[int, NewRecord], published: list[LogRecord]) -> s
     return None
 
 
-def _check_dead_letters(read: Callable[..., Found], model: Ledger, published: list[LogRecord]) -> str | None:
+def _check_dead_letters(model: Ledger, published: list[LogRecord]) -> str | None:
     """The topic, repeats dropped, is the list. What an erasure takes may be in it or not."""
-    stored = {row[0]: row for row in read("dead_letters", ("seq", "error", "attempts"), "seq")}
     by_seq = {letter.seq: letter for letter in model.dead_letters.values()}
     last = 0
     for record in published:
@@ -133,7 +138,6 @@ def _check_dead_letters(read: Callable[..., Found], model: Ledger, published: li
         last = max(last, number)
         document, letter = orjson.loads(record.value), by_seq[number]
         expected = {name: getattr(letter, name) for name in _PUBLISHED}
-        _, expected["error"], expected["attempts"] = stored[number]
         if {name: document[name] for name in expected} != expected:
             return f"dead letter {number} is published otherwise than it is, at its offset {record.offset}"
         if letter.record is not None and not model.changes.erasures and document["record"] is None:

@@ -18,10 +18,10 @@ from schemas.records import ApplicableRecord, DiscardRecord, Erasable, EraseReco
 from schemas.statuses import OrderStatus, Role
 from schemas.times import TimeMark
 from tests.simulation.generator import SOURCES
-from tests.simulation.plans import Act, Event, Garbage
+from tests.simulation.plans import Act, Event, Garbage, Poison
 from tests.support.received import START_MS, event_record
 
-_POISON_US = {"": 0, "fails": 100, "kills": 200}
+_POISON_US: dict[Poison, int] = {"": 0, "fails": 100, "kills": 200, "kills_reader": 300}
 """Poison shows in the microseconds of the sender's time: nothing else of an event is left alone by an erasure."""
 
 
@@ -55,13 +55,11 @@ def _occurred(event: Event) -> tuple[int | None, TimeMark | None]:
     return (START_MS + event.occurred_ms) * 1000 + poison_us, None
 
 
-def poison_of(occurred_us: int | None) -> tuple[str, int]:
+def poison_of(occurred_us: int | None) -> tuple[Poison, int]:
     """The poison that was mixed into an event's time, and how often it works (0: always)."""
     us = (occurred_us or 0) % 1000
-    for name in ("kills", "fails"):
-        if us >= _POISON_US[name]:
-            return name, us - _POISON_US[name]
-    return "", 0
+    name = max((name for name, least in _POISON_US.items() if us >= least), key=_POISON_US.__getitem__)
+    return name, us - _POISON_US[name] if name else 0
 
 
 def garbage(deed: Garbage, partitions: int) -> NewRecord:

@@ -26,9 +26,6 @@ from schemas.records import Erasable
 
 _OWN = '"partition" = ?'
 _OF_OWN_ORDERS = '"order_id" IN (SELECT order_id FROM orders WHERE "partition" = ?)'
-_FOR_PEOPLE = {"error", "attempts"}
-"""Of a dead letter: they tell of the tries, which the model does not make."""
-LETTER_COLUMNS = tuple(name for name in DEAD_LETTER_COLUMNS if name not in _FOR_PEOPLE)
 _ERASED: dict[Erasable, dict[str, Any]] = {
     Erasable.PAYLOADS: {"payload": None, "salt": None},
     Erasable.PERSONAL: {"comment": None, "cancel_reason": None, "attributes": "[]"},
@@ -54,8 +51,8 @@ def expected_tables(model: Ledger, *, end: int) -> Iterator[Table]:
     head = [(end, model.watermark_ms, model.seq, model.hash, model.dead_seq)]
     yield Table("offsets", ("next", "watermark_ms", "seq", "hash", "dead_seq"), "next", head)
     letters = sorted(model.dead_letters.values(), key=lambda letter: letter.seq)
-    rows = [tuple(getattr(letter, name) for name in LETTER_COLUMNS) for letter in letters]
-    yield Table("dead_letters", LETTER_COLUMNS, "seq", rows)
+    rows = [tuple(getattr(letter, name) for name in DEAD_LETTER_COLUMNS) for letter in letters]
+    yield Table("dead_letters", DEAD_LETTER_COLUMNS, "seq", rows)
     held = [held_row(model.partition, model.held[offset]) for offset in sorted(model.held)]
     yield Table("held_events", HELD_COLUMNS, '"offset"', held)
     yield from _orders(model)

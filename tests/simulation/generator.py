@@ -64,6 +64,9 @@ _POISONS: tuple[tuple[Poison, int], ...] = (
     ("fails", 5),
     ("kills", 1),
     ("kills", 0),
+    ("kills_reader", 1),
+    ("kills_reader", 5),
+    ("kills_reader", 0),
 )
 _LENGTHS_S = (0.05, 0.4, 1.5, 4.0, 8.0)
 

@@ -17,7 +17,7 @@ Effect = Literal["crash", "freeze", "slow", "fail", "lose_answer", "late"]
 comes, and it is done afterwards.
 """
 What = Literal["status", "placed", "amended", "fact"]
-Poison = Literal["", "fails", "kills"]
+Poison = Literal["", "fails", "kills", "kills_reader"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Event:
     occurred_ms: int | None = None
     """The sender's claim, after the start of the run."""
     poison: Poison = ""
-    """Deciding it raises, or ends the process."""
+    """Deciding it raises, or ends the process; or parsing it does that already."""
     times: int = 0
     """How often; then it goes well. 0 is always."""
 

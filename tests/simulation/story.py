@@ -86,7 +86,8 @@ def describe_event(event: Event) -> str:
     else:
         named = ", ".join(party for party in (event.restaurant, event.courier) if party)
         said = f"{'announces' if event.what == 'placed' else 'amends'} {event.order} ({named or 'no party'})"
-    poison = f"; deciding it {event.poison} {f'{event.times} times' if event.times else 'always'}"
+    doing = {"kills_reader": "parsing it kills"}.get(event.poison, f"deciding it {event.poison}")
+    poison = f"; {doing} {f'{event.times} times' if event.times else 'always'}"
     return f"{event.id} of {SOURCES[event.source].name}: {said}{poison if event.poison else ''}"
 
 

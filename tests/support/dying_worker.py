@@ -1,6 +1,6 @@
-"""A worker in a process of its own that ends while it decides the events of one order, or while it writes their rows.
+"""A worker in a process of its own that ends while it parses or decides the events of one order, or writes their rows.
 
-    python -m tests.support.dying_worker LOG_DIRECTORY ORDER deciding|writing [DATABASE_URL]
+    python -m tests.support.dying_worker LOG_DIRECTORY ORDER reading|deciding|writing|nothing [DATABASE_URL]
 
 Works on an embedded log of one partition, and on the store beside it or in PostgreSQL. Exits 0 once everything in the
 log is applied, and 9 when it dies.
@@ -19,11 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backbone.eventlog.opening import open_event_log
 from backbone.metrics import Metrics
 from backbone.store.engine import open_store
-from consumers import applier, deciding, ledger_writing
+from consumers import applier, deciding, ledger_writing, logged_event
 from consumers.composition import running
 from consumers.ledger import Ledger
 from consumers.lifecycle import Decision, Situation, decide
 from consumers.runner import Runner, RunnerConfig
+from schemas.records import AnyRecord, EventRecord, load_record
 from schemas.topics import RECEIVED, TopicNames
 from tests.support.postgres_databases import DatabaseUrls
 from tests.support.stores import embedded_settings, postgres_settings
@@ -76,10 +77,18 @@ def main(directory: str, order_id: str, doing: str, database_url: str | None = N
         if order_id in {*waiting, *(row.order_id for row, _ in ledger.changes.rows)}:
             os._exit(DIED)
 
+    def load_or_die(value: bytes) -> AnyRecord:
+        record = load_record(value)
+        if isinstance(record, EventRecord) and record.order_id == order_id:
+            os._exit(DIED)
+        return record
+
     with pytest.MonkeyPatch.context() as patch:
-        if doing == "writing":
+        if doing == "reading":
+            patch.setattr(logged_event, "load_record", load_or_die)
+        elif doing == "writing":
             patch.setattr(applier, "write_changes", write_or_die)
-        else:
+        elif doing == "deciding":
             patch.setattr(deciding, "decide", decide_or_die)
         asyncio.run(work(Path(directory), database_url))
 
