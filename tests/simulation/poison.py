@@ -53,8 +53,9 @@ def poisoning(world: World) -> Iterator[None]:
 
     def load_or_die(value: bytes) -> AnyRecord:
         record = load_record(value)
-        is_event = isinstance(record, EventRecord | OperatorRecord)
-        if is_event and works(record.order_id, record.event.occurred_us, reading=True):
+        if isinstance(record, EventRecord | OperatorRecord) and works(
+            record.order_id, record.event.occurred_us, reading=True
+        ):
             kill(f"parsing {record.event_id} of {record.order_id} kills")
         return record
 
