@@ -10,9 +10,9 @@ The ledger, which decisions read and change, in memory: `ledger` and its `ledger
 written by `ledger_writing`, with `offset_rows` (the fence), `order_rows`, `waiting_rows` and `erased_rows`.
 
 To apply: `applier`, a batch in one fenced transaction, told of by `batch_report`. When it fails: `narrowing` finds
-the record, `lone_record` tries it by itself and counts in `attempts`, `blame` says whose fault it is,
-`culprit` which event's rows the store refuses, `dead_letter_limits` when it is the release's; `patience` waits out
-what is nobody's, `heavy_transaction` tells what no waiting helps.
+the record, `lone_record` tries it by itself, in a `rehearsal` first, and keeps its `tally` in `attempts`; `blame` says
+whose fault it is, `culprit` which event's rows the store refuses, `dead_letter_limits` when it is the release's;
+`patience` waits out what is nobody's, `heavy_transaction` tells what no waiting helps.
 
 To work: `composition` (settings in, a running worker out; `python -m consumers` is `__main__`), `runner` (the share
 of the partitions), `ownership` (one of them, from gaining to losing it), `partition` (fetch, apply), `ticking`,

@@ -9,8 +9,9 @@ from __future__ import annotations
 from sqlalchemy import RowMapping, exists, select
 
 from backbone.store.engine import Store
-from backbone.store.tables import held_events, offsets, receipts, reused_event_ids
+from backbone.store.tables import dead_letters, held_events, offsets, receipts, reused_event_ids
 from backbone.store.views import ReceiptView, Sight
+from schemas.dead_letters import DeadLetterState
 from schemas.identifiers import ReceiptId
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
@@ -23,7 +24,10 @@ async def read_receipt(store: Store, workspace: str, receipt: ReceiptId, sight: 
     """
     row, applied, reused = await _read_rows(store, workspace, receipt)
     if row is None:
-        return None if applied else ReceiptView(receipt_id=str(receipt), state=ReceiptState.PENDING)
+        if not applied:
+            return ReceiptView(receipt_id=str(receipt), state=ReceiptState.PENDING)
+        is_unread = await _is_set_aside_unread(store, workspace, receipt)
+        return ReceiptView(receipt_id=str(receipt), state=ReceiptState.SET_ASIDE) if is_unread else None
     if sight.source_uid not in {None, row["source_uid"]} or row["partition"] != receipt.partition:
         return None
     known = {
@@ -53,6 +57,20 @@ async def read_receipt(store: Store, workspace: str, receipt: ReceiptId, sight: 
         why=why,
         until_ms=until_ms,
     )
+
+
+async def _is_set_aside_unread(store: Store, workspace: str, receipt: ReceiptId) -> bool:
+    """Whether nobody can tell what the callback was, since its bytes cannot be parsed, and a person has yet to act."""
+    own = dead_letters.c
+    query = select(own.seq).where(
+        own.workspace == workspace,
+        own.partition == receipt.partition,
+        own.event_offset == receipt.offset,
+        own.digest.is_(None),
+        own.state == DeadLetterState.OPEN.value,
+    )
+    async with store.reading() as connection:
+        return await connection.scalar(query.limit(1)) is not None
 
 
 async def _read_hold(store: Store, workspace: str, partition: int, offset: int) -> tuple[str | None, int | None]:

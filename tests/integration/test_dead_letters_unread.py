@@ -12,13 +12,16 @@ from backbone.store import holdings
 from backbone.store.dead_letters import DeadLetterReadings, PairId
 from backbone.store.engine import Store
 from backbone.store.holdings import HoldingsReadings, classes_in
+from backbone.store.receipt_reading import read_receipt
 from backbone.store.tables import dead_letters
+from backbone.store.views import Sight
 from consumers import logged_event
 from consumers.applier import Applier
 from consumers.dead_letter import Aside, Failure
 from consumers.listed_applier import ListedApplier
 from schemas.dead_letters import PROCESS_DIED_READING, Parks
 from schemas.errors import HistoryLost
+from schemas.identifiers import ReceiptId
 from schemas.records import AnyRecord, Erasable, ReplayRecord, dump_record, load_record
 from service.cli import dead_letter_documents
 from service.cli.dead_letter_acts import Act, _record
@@ -180,3 +183,17 @@ async def test_a_person_is_told_and_the_command_line_does_not_parse_it(
     act = _record(letter, dump_record(KILLER), Act.REPLAY, "a reason", "ann")
     assert isinstance(act, ReplayRecord)
     assert act.original == ""
+
+
+async def test_its_receipt_says_that_it_is_set_aside(store: Store) -> None:
+    """And nothing else, as long as it is; its sender was answered 202, and is not told that there was nothing."""
+    log = logged([(item, 0) for item in (*BEFORE, KILLER, replay(AT, AT))])
+    receipt, sight = ReceiptId(0, AT, KILLER.receipt_digest), Sight(KITCHEN.role, KITCHEN.parties, KITCHEN.uid)
+    await Applier(store).claim(0)
+    for end, state in ((2, "pending"), (3, "set_aside"), (4, "final")):
+        start = (await Applier(store).cursor(0)).next
+        await Applier(store).apply(0, log[start:end], start=start, published=0, aside={(AT, AT): UNREAD})
+        told = await read_receipt(store, "default", receipt, sight)
+        assert told is not None
+        assert (told.state, told.order_id) == (state, "A" if state == "final" else None)
+    assert await read_receipt(store, "default", ReceiptId(0, 1, KILLER.receipt_digest[::-1]), sight) is None

@@ -17,6 +17,8 @@ from consumers import applier as applying
 from consumers import ledger_writing as writing
 from consumers import offset_rows
 from consumers import relay as relaying
+from consumers.tally import Tally
+from schemas.dead_letters import PROCESS_DIED_READING
 from tests.simulation.__main__ import explain
 from tests.simulation.generator import make_plan
 from tests.simulation.parts import Parts
@@ -137,3 +139,16 @@ def test_parties_that_are_not_written_are_noticed(parts: Parts, monkeypatch: pyt
     monkeypatch.setattr(writing, "_party_rows", lambda _: [])
     _, problem = _first_problem(parts, 300)
     assert "order_parties" in problem
+
+
+def test_a_record_that_is_parsed_before_it_is_counted_is_noticed(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that nobody survives parsing then stops its partition for good."""
+    original = Tally.begin
+
+    async def begin(self: Tally, event_offset: int, error: str) -> None:
+        if error != PROCESS_DIED_READING:
+            await original(self, event_offset, error)
+
+    monkeypatch.setattr(Tally, "begin", begin)
+    _, problem = _first_problem(parts, 300)
+    assert "no quiet" in problem
