@@ -1,5 +1,6 @@
 """The real parts that tests stand on. Nothing starts before a test asks for it."""
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from typing import NoReturn
@@ -13,6 +14,14 @@ from tests.support.postgres_databases import DatabaseUrls
 from tests.support.sources import UnavailableError, in_ci
 
 _used: dict[str, str] = {}
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C as a terminal's job does. A script's background job (`make test &`) is born with it ignored, and so
+    would be every process that a test starts and interrupts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
