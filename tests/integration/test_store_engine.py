@@ -91,7 +91,8 @@ async def test_closing_waits_for_a_connection_whose_caller_was_cancelled(
     def connect_slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
         entered.set()
         assert go_on.wait(30)
-        return connect(*arguments, **options)
+        made: sqlite3.Connection = connect(*arguments, **options)
+        return made
 
     monkeypatch.setattr(sqlite3, "connect", connect_slowly)
     opened = sqlite_store(tmp_path / "store.db")
