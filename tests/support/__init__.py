@@ -6,7 +6,7 @@ one comes from, and what is said when there is none), `processes` (no server out
 
 mealtrail itself: `deployments` (real processes), `http_face` (the HTTP face in this process), `working_site` (a
 worker beside it), `catching_up`, `dying_worker`, `rebuilding` (a deployment that lost its store), `audited` (one to
-tamper with). `waiting` is what tests do instead of sleeping.
+tamper with). `waiting` is what tests do instead of sleeping; `lateness` is what their bounds allow a busy machine.
 
 What happens: `received` makes records, `tale` tells an order's life in a few lines, `random_logs` and `troubled_logs`
 make whole logs from a seed, `poison` makes decisions fail, `orders` and `chains` write a store without a log.
