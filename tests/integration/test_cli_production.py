@@ -89,6 +89,8 @@ async def test_workers_share_the_port_and_are_started_again(production: Deployme
         assert (await production.cli_json("order", "show", "o1"))["status"] == "COOKING"
         assert (await production.cli_json("audit", "verify"))["ok"] is True
 
+        log = production.folder / "serve.log"  # /readyz is one worker's word: the other may be starting still
+        await wait_until(lambda: log.read_text().count('"event":"ready"') == 3, timeout=60, what="each to be ready")
         supervisor.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(supervisor.wait, 30) == 0
         assert not any(worker.is_running() for worker in again)

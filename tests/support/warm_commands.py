@@ -60,6 +60,20 @@ def run_command(arguments: Sequence[str], env: Mapping[str, str]) -> subprocess.
         return subprocess.CompletedProcess(list(arguments), code, out.read().decode(), err.read().decode())
 
 
+def start_command(arguments: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """The same by `python -m service.cli`, as people start it."""
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", *arguments],
+        cwd=ROOT,
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
 def _receive(connection: socket.socket) -> int:
     data = connection.recv(_NUMBER.size, socket.MSG_WAITALL)
     if len(data) < _NUMBER.size:

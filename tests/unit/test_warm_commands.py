@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.deployments import ROOT, base_environment
-from tests.support.warm_commands import run_command
+from tests.support.deployments import base_environment
+from tests.support.warm_commands import run_command, start_command
 
 
 @pytest.mark.parametrize("arguments", [["order", "show", "none"], ["order"], ["source", "list", "--json"]])
@@ -17,11 +15,7 @@ def test_a_forked_command_says_and_ends_like_a_started_one(tmp_path: Path, argum
     """Output, errors and exit code, of a mistake, of help, and of an answer."""
     env = base_environment({"MEALTRAIL_DATA_DIR": str(tmp_path / "var")})
     assert run_command(["migrate"], env).returncode == 0
-    command = [sys.executable, "-m", "service.cli", *arguments]
-    started = subprocess.run(
-        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
-    )
-    forked = run_command(arguments, env)
+    started, forked = start_command(arguments, env), run_command(arguments, env)
     assert (forked.returncode, forked.stdout, forked.stderr) == (started.returncode, started.stdout, started.stderr)
 
 
