@@ -1,10 +1,12 @@
 """The real parts that tests stand on. Nothing starts before a test asks for it."""
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
+import structlog
 
 from tests.support import kafka, postgres
 from tests.support.kafka import KafkaBroker
@@ -13,6 +15,18 @@ from tests.support.postgres_databases import DatabaseUrls
 from tests.support.sources import UnavailableError, in_ci
 
 _used: dict[str, str] = {}
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C as a terminal's job does, and log tracebacks plainly.
+
+    A script's background job (`make test &`) is born with Ctrl-C ignored, and so would be every process that a test
+    starts and interrupts. And where nobody has configured structlog, as in tests, it paints each traceback with all its
+    local variables, which takes seconds of CPU each.
+    """
+    structlog.dev.ConsoleRenderer.get_active().exception_formatter = structlog.dev.plain_traceback
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:

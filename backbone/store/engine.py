@@ -27,6 +27,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+import aiosqlite
 from sqlalchemy import URL, Connection, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -75,8 +76,10 @@ class Store:
         self._writing = engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
         self._writer = asyncio.Lock() if dialect == "sqlite" else None
         self._drivers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._files: weakref.WeakSet[aiosqlite.Connection] = weakref.WeakSet()
         translate_outages(engine)
         if dialect == "sqlite":
+            event.listen(engine.sync_engine, "do_connect", self._remember_file)
             event.listen(engine.sync_engine, "connect", _set_pragmas)
             event.listen(engine.sync_engine, "begin", _emit_begin)
         else:
@@ -137,10 +140,23 @@ class Store:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        """Close all connections, within about 5 s. May be repeated. Connections in use are lost to their users."""
+        """Close all connections, within about 5 s. May be repeated. Connections in use are lost to their users.
+
+        A caller that is cancelled meanwhile learns it afterwards: half-closed, SQLite's threads would outlive the loop.
+        """
+        closing = asyncio.create_task(self._close())
+        try:
+            await asyncio.wait([closing])
+        except asyncio.CancelledError:
+            await closing
+            raise
+        closing.result()
+
+    async def _close(self) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.engine.dispose()
+                await self._end_threads()
         except TimeoutError:
             pass  # the server hangs; what is left is dropped below
         finally:
@@ -151,6 +167,27 @@ class Store:
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that has ON CONFLICT, in this database's dialect."""
         return insert_into(table, self.dialect)
+
+    async def _end_threads(self) -> None:
+        """Returns when the threads of all connections that are closed have ended.
+
+        The driver does not wait for the thread of one that was cancelled while it connected. Should the loop be closed
+        first, the thread finds nobody to tell its result, and prints a traceback.
+        """
+        for file in list(self._files):
+            if file._thread.is_alive() and not file._running:  # noqa: SLF001
+                await asyncio.to_thread(file._thread.join, CLOSE_TIMEOUT_S)  # noqa: SLF001
+
+    def _remember_file(self, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+        """Told before the driver connects: afterwards it would be too late for one that is cancelled meanwhile."""
+
+        def connect(*arguments: Any, **more: Any) -> aiosqlite.Connection:
+            file = aiosqlite.connect(*arguments, **more)
+            file._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does, where it makes the connection itself
+            self._files.add(file)
+            return file
+
+        options["async_creator_fn"] = connect
 
     def _remember_driver(self, dbapi_connection: Any, _record: object) -> None:
         self._drivers.add(dbapi_connection.driver_connection)

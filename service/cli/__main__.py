@@ -1,5 +1,5 @@
 """`python -m service.cli`: the same as `mealtrail`."""
 
-from service.cli.entry import main
+from service.cli import main
 
 main()

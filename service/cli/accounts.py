@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from backbone.store.accounts import Account
 from schemas.times import rfc3339_millis
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson
 from service.cli.output import print_document, print_line, print_table
 from service.cli.parts import command_settings, login_user, open_parts
@@ -27,7 +27,7 @@ def add_account(name: AccountName, as_json: AsJson = False) -> None:
         async with open_parts(command_settings(), make=True) as parts:
             return await parts.accounts().add(name, actor=login_user())
 
-    account, token = asyncio.run(run())
+    account, token = run_command(run)
     if as_json:
         print_document({"name": name, "account_id": account.account_id, "session_token": token})
         return
@@ -44,7 +44,7 @@ def list_accounts(as_json: AsJson = False) -> None:
         async with open_parts(command_settings()) as parts:
             return await parts.accounts().all()
 
-    found = asyncio.run(run())
+    found = run_command(run)
     if as_json:
         print_document(
             {
@@ -85,7 +85,7 @@ def disable_account(name: AccountName, as_json: AsJson = False) -> None:
         async with open_parts(command_settings()) as parts:
             await parts.accounts().disable(name, actor=login_user())
 
-    asyncio.run(run())
+    run_command(run)
     if as_json:
         print_document({"name": name, "disabled": True})
     else:

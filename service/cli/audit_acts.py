@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from backbone.store.acts import Act, read_acts
 from schemas.times import micros, rfc3339_millis
 from service.cli.durations import parse_duration
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson
 from service.cli.output import print_document, print_table
 from service.cli.parts import command_settings, open_parts
@@ -39,7 +39,7 @@ def acts(
         async with open_parts(command_settings()) as parts:
             return await read_acts(parts.store, since_ms=since_ms)
 
-    found = asyncio.run(run())
+    found = run_command(run)
     if as_json:
         print_document({"acts": [_document(act) for act in found]})
     else:

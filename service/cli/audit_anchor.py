@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from backbone.store.anchoring import check_anchor, make_anchor
 from backbone.store.anchors import MAX_BYTES, Anchor, PublicKeys, load_anchor
 from backbone.store.secrets import SecretBox
 from schemas.errors import AnchorUnreadable
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson
 from service.cli.output import print_document, print_line, print_table
 from service.cli.parts import Parts, command_settings, lost_keys, open_parts, secret_box
@@ -38,7 +38,7 @@ def anchor(
 
     if out is not None and out.exists():
         raise typer.BadParameter(f"{out} exists, and an anchor is not written over", param_hint="--out")
-    made = asyncio.run(run())
+    made = run_command(run)
     if out is not None:
         _write(out, made.document())
     if as_json:
@@ -56,7 +56,7 @@ def show_keys(as_json: AsJson = False) -> None:
         async with open_parts(command_settings()) as parts:
             return PublicKeys.of_ring(_ring(parts)).texts()
 
-    keys = asyncio.run(run())
+    keys = run_command(run)
     if as_json:
         print_document({"keys": [{"key_id": key_id, "public_key": text} for key_id, text in keys.items()]})
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,7 @@ from backbone.store.readings import Readings
 from service.cli.applied import started_log
 from service.cli.audit_anchor import read_anchors
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson
 from service.cli.output import print_document, print_line, print_remark
 from service.cli.parts import Parts, command_settings, open_parts
@@ -76,7 +76,7 @@ def verify(
             with progress_bars() as bars:
                 return await _verify(parts, held, rows=rows, bars=bars, topic=topic, receipts=receipts)
 
-    found = asyncio.run(run())
+    found = run_command(run)
     bad = found.bad
     if as_json:
         print_document(_document(found, bad))

@@ -6,6 +6,7 @@ import uvloop
 
 from backbone.logs import configure_logs
 from consumers.composition import run_consumers
+from service.cli.interrupts import run_command
 from service.cli.output import print_line
 from service.cli.serve import production_settings
 from service.cli.startup import STOP_LINE, admin_line, own_version, place_lines
@@ -24,4 +25,4 @@ def consume() -> None:
         for line in (admin_line(admin_url), *place_lines(settings), STOP_LINE):
             print_line(line)
 
-    uvloop.run(run_consumers(settings, listening=say))
+    run_command(lambda: run_consumers(settings, listening=say), loop_factory=uvloop.new_event_loop)

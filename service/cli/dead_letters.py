@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -22,6 +21,7 @@ from service.cli.dead_letter_documents import (
     payload_text,
 )
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson, checked_reason, seconds_option
 from service.cli.output import plain_text, print_document, print_line, print_remark, print_table
 from service.cli.parts import command_settings, login_user, open_parts
@@ -61,7 +61,7 @@ def list_letters(
             readings = DeadLetterReadings(parts.store)
             return await readings.page(state=wanted, order_id=order_id, cursor=cursor, limit=limit)
 
-    found, following = asyncio.run(run())
+    found, following = run_command(run)
     if as_json:
         print_document({"items": [letter_document(letter) for letter in found], "next": following})
         return
@@ -103,7 +103,7 @@ def show_letter(
                 raise NotFound(f"there is no dead letter {wanted}")
             return letter, await readings.record(wanted)
 
-    letter, value = asyncio.run(run())
+    letter, value = run_command(run)
     record = load_letter(letter, value)
     document = {**letter_document(letter), "event": event_document(record)}
     if payload:
@@ -169,7 +169,7 @@ def _act(
             chosen = await choose(DeadLetterReadings(parts.store), named, order_id, everything=every)
             return await act_on(parts, chosen, act, why=why, actor=login_user(), wait_s=wait_s)
 
-    done = asyncio.run(run())
+    done = run_command(run)
     if as_json:
         print_document({"items": [done_document(one) for one in done]})
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from schemas.identifiers import normalise_id
 from schemas.records import Erasable
 from service.cli.erase_act import Asked, Erased, erase_orders
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson, checked_reason, seconds_option
 from service.cli.output import print_document, print_line, print_remark, print_table
 from service.cli.parts import Parts, command_settings, login_user, open_parts
@@ -81,7 +81,7 @@ def erase_order(
                 raise NotFound(f"there is nothing of {', '.join(map(repr, sorted(unknown)))}; nothing was erased")
             return await _erase(parts, wanted, wishes)
 
-    _report(asyncio.run(run()), wishes)
+    _report(run_command(run), wishes)
 
 
 @erase_app.command("customer")
@@ -116,7 +116,7 @@ def erase_customer(
                 raise NotFound("no order's details name this customer")
             return await _erase(parts, wanted, wishes)
 
-    _report(asyncio.run(run()), wishes)
+    _report(run_command(run), wishes)
 
 
 async def _erase(parts: Parts, wanted: list[str], wishes: _Wishes) -> Erased | None:

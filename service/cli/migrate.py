@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from backbone.store.kept_settings import keep_partitions
 from backbone.store.migration import migrate as migrate_store
 from schemas.topics import TopicSpec
 from service.cli.data_directory import prepare_data_dir
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson
 from service.cli.output import print_document, print_line, print_remark
 from service.cli.parts import command_settings
@@ -60,7 +60,7 @@ def migrate(as_json: AsJson = False) -> None:
     if settings.embedded:
         prepare_data_dir(settings.data_dir)
     say = print_remark if as_json else print_line
-    done = asyncio.run(migrate_all(settings, store_done=lambda revision: say(f"store   revision {revision}")))
+    done = run_command(lambda: migrate_all(settings, store_done=lambda revision: say(f"store   revision {revision}")))
     if as_json:
         print_document(
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from schemas.dead_letters import DeadLetterState
 from schemas.errors import NotFound, Unavailable
 from schemas.identifiers import normalise_id
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.operator_move import Moved, move_order
 from service.cli.options import AsJson, StatusArgument, checked_reason, seconds_option
 from service.cli.output import print_document, print_line, stdout_console
@@ -54,7 +54,7 @@ def show_order(order_id: OrderId, as_json: AsJson = False) -> None:
             history = await readings.history(wanted, SEES_ALL) or []
             return {**order_document(order), "items": [trail_document(entry) for entry in history], **waiting}
 
-    document = asyncio.run(run())
+    document = run_command(run)
     if as_json:
         print_document(document)
     else:
@@ -85,7 +85,7 @@ def move(
         async with open_parts(command_settings()) as parts:
             return await move_order(parts, wanted, status, why=why, actor=login_user(), wait_s=wait)
 
-    moved = asyncio.run(run())
+    moved = run_command(run)
     document = {
         "order_id": wanted,
         "event_id": moved.event_id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from schemas.identifiers import DEFAULT_WORKSPACE
 from service.cli.compared_store import read_compared_store
 from service.cli.data_directory import hold_server_lock, prepare_data_dir
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson
 from service.cli.output import mask_url, print_document, print_line
 from service.cli.parts import command_settings, login_user
@@ -68,7 +68,7 @@ def rebuild(
             held.enter_context(hold_server_lock(target.data_dir))
         bars = held.enter_context(progress_bars())
         show = None if bars is None else partial(bars.reach, "records applied")
-        done = asyncio.run(_run(settings, target, accept_differences=accept_differences, show=show))
+        done = run_command(lambda: _run(settings, target, accept_differences=accept_differences, show=show))
     where = _name_of(target)
     if as_json:
         print_document(rebuild_document(done, where))

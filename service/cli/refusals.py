@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from backbone.store.sources import Refusal
 from schemas.times import rfc3339_millis
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson
 from service.cli.output import print_document, print_table
 from service.cli.parts import command_settings, open_parts
@@ -30,7 +30,7 @@ def show_refusals(
         async with open_parts(command_settings()) as parts:
             return await parts.sources().refusals(name)
 
-    found = asyncio.run(run())
+    found = run_command(run)
     if as_json:
         print_document(
             {

@@ -21,6 +21,7 @@ from backbone.store.definitions import Auth
 from schemas.errors import Unavailable
 from service.cli.addresses import own_url
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson, OptionalStatus, read_secret, seconds_option
 from service.cli.output import mask_url, print_document, print_line, print_remark
 from service.cli.partner import Credential, StatusReport, signing_key
@@ -206,7 +207,7 @@ def send(  # noqa: PLR0917 - one parameter an option
         repeat=repeat,
         wait_s=wait,
     )
-    answers, receipt = asyncio.run(sending.post_all())
+    answers, receipt = run_command(sending.post_all)
     if as_json:
         body = answers[-1].body if isinstance(answers[-1].body, dict) else {}
         print_document(

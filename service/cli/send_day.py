@@ -7,7 +7,6 @@ send.
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from yarl import URL
 from schemas.errors import Unavailable
 from schemas.identifiers import normalise_id
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.output import mask_url, print_document, print_line, print_remark
 from service.dialects.days import Message, Signing
 from service.dialects.partner import PartnerDialect
@@ -138,7 +138,7 @@ def play_day(
         auth=scheme,
         secret=secret.strip(),
     )
-    told = asyncio.run(sending.play())
+    told = run_command(sending.play)
     if as_json:
         print_document({"dialect": partner.name, "order_id": sending.order_id, "messages": told})
     else:

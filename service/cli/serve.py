@@ -21,6 +21,7 @@ from schemas.errors import ConfigurationError
 from service.app import make_parts, start_face
 from service.cli.addresses import url_at
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.output import print_line
 from service.cli.parts import secret_box
 from service.cli.startup import STOP_LINE, admin_line, own_version, place_lines, print_summary
@@ -46,9 +47,9 @@ def serve(
     configure_logs(settings)
     secret_box(settings)  # a wrong key ring is said now and not at the first webhook
     if workers == 1 or supervised:
-        code = uvloop.run(_serve(settings, supervised=supervised))
+        code = run_command(lambda: _serve(settings, supervised=supervised), loop_factory=uvloop.new_event_loop)
     else:
-        code = uvloop.run(_supervise(settings, workers))
+        code = run_command(lambda: _supervise(settings, workers), loop_factory=uvloop.new_event_loop)
     if code:
         raise typer.Exit(code)
 

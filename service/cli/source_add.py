@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
@@ -15,6 +14,7 @@ from schemas.errors import DefinitionInvalid
 from schemas.records import DEFAULT_AHEAD_HOLD_MS, DEFAULT_HOLD_MS, DEFAULT_SKEW_MS
 from schemas.statuses import Policy, Role
 from service.cli.dialect_table import needed_options, unread_options
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson, duration_option
 from service.cli.output import print_remark
 from service.cli.parts import command_settings, login_user, open_parts
@@ -150,7 +150,7 @@ def add_source(  # noqa: PLR0917 - one parameter an option
         async with open_parts(command_settings(), make=True) as parts:
             return await parts.sources().add(new, actor=login_user())
 
-    source, secret = asyncio.run(run())
+    source, secret = run_command(run)
     show_credential(source, secret, issued, as_json=as_json)
     if speaks_for_itself:
         print_remark(f"it speaks for the party {source.name}: orders of another marketplace it does not move (--party)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from backbone.store.sources import Source
 from schemas.errors import DefinitionInvalid
 from schemas.times import rfc3339_millis
 from service.cli.dialect_table import show_dialects
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson, duration_option
 from service.cli.output import print_document, print_line, print_table
 from service.cli.parts import command_settings, login_user, open_parts
@@ -50,7 +50,7 @@ def list_sources(
         async with open_parts(command_settings()) as parts:
             return await parts.sources().all(include_disabled=True)
 
-    known = asyncio.run(run())
+    known = run_command(run)
     found = [source for source in known if every or source.disabled_at is None]
     if as_json:
         print_document({"sources": [_document(source) for source in found]})
@@ -105,7 +105,7 @@ def rotate_source(
             source, secret = await sources.rotate(name, grace_ms=grace, secret=issued.value, actor=login_user())
             return source, secret, issued
 
-    source, secret, issued = asyncio.run(run())
+    source, secret, issued = run_command(run)
     show_credential(source, secret, issued, as_json=as_json)
 
 
@@ -128,7 +128,7 @@ def disable_source(name: SourceName, as_json: AsJson = False) -> None:
         async with open_parts(command_settings()) as parts:
             await parts.sources().disable(name, actor=login_user())
 
-    asyncio.run(run())
+    run_command(run)
     if as_json:
         print_document({"name": name, "disabled": True})
     else:
@@ -143,7 +143,7 @@ def enable_source(name: SourceName, as_json: AsJson = False) -> None:
         async with open_parts(command_settings()) as parts:
             await parts.sources().enable(name, actor=login_user())
 
-    asyncio.run(run())
+    run_command(run)
     if as_json:
         print_document({"name": name, "disabled": False})
     else:

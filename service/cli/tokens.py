@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from backbone.store.tokens import AccessToken, Scope
 from schemas.times import rfc3339_millis
+from service.cli.interrupts import run_command
 from service.cli.options import AsJson
 from service.cli.output import print_document, print_line, print_table
 from service.cli.parts import command_settings, login_user, open_parts
@@ -31,7 +31,7 @@ def add_token(
         async with open_parts(command_settings(), make=True) as parts:
             return await parts.tokens().add(name, scope, actor=login_user())
 
-    token = asyncio.run(run())
+    token = run_command(run)
     if as_json:
         print_document({"name": name, "token": token})
         return
@@ -47,7 +47,7 @@ def list_tokens(as_json: AsJson = False) -> None:
         async with open_parts(command_settings()) as parts:
             return await parts.tokens().all()
 
-    found = asyncio.run(run())
+    found = run_command(run)
     if as_json:
         print_document(
             {
@@ -81,7 +81,7 @@ def revoke_token(name: TokenName, as_json: AsJson = False) -> None:
         async with open_parts(command_settings()) as parts:
             await parts.tokens().revoke(name, actor=login_user())
 
-    asyncio.run(run())
+    run_command(run)
     if as_json:
         print_document({"name": name, "revoked": True})
     else:

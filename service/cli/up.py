@@ -37,6 +37,7 @@ from service.cli.data_directory import hold_server_lock, prepare_data_dir
 from service.cli.demo import prepare_demo
 from service.cli.demo_script import DemoScript
 from service.cli.exits import ExitCode
+from service.cli.interrupts import run_command
 from service.cli.invocation import own_command
 from service.cli.migrate import migrate_all
 from service.cli.output import print_line
@@ -72,7 +73,7 @@ def up(
     with hold_server_lock(settings.data_dir):
         if not fresh:
             require_free_ports(settings)
-        in_order = uvloop.run(_run(settings, demo=demo))
+        in_order = run_command(lambda: _run(settings, demo=demo), loop_factory=uvloop.new_event_loop)
     if not in_order:
         raise typer.Exit(ExitCode.NEGATIVE)
 

@@ -321,11 +321,11 @@ async def test_a_fetch_waits_for_what_is_appended_and_no_longer_than_told(backen
     loop = asyncio.get_running_loop()
     began = loop.time()
     assert await member.fetch(0, 0, max_records=10, timeout=0.3) == []
-    assert 0.25 < loop.time() - began < 3
+    assert 0.25 < loop.time() - began < 10  # of the 30 s and more that clients wait where nobody tells them
     waiting = asyncio.create_task(member.fetch(0, 0, max_records=10, timeout=20))
     await asyncio.sleep(0)
     await log.append(backend.topic, records(0, 1))
-    assert [record.offset for record in await asyncio.wait_for(waiting, 5)] == [0]
+    assert [record.offset for record in await asyncio.wait_for(waiting, 15)] == [0]  # of the 20 s that it would wait
 
 
 async def test_partitions_are_fetched_side_by_side(backend: Backend, log: Log) -> None:

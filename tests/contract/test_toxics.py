@@ -137,9 +137,13 @@ async def test_a_slow_link_delays_each_way_and_heals(network: Network, port: int
     assert await talk.say(b"x") == b"x"
     assert time.monotonic() - began >= 0.29
     await network.heal(_LINK)
-    began = time.monotonic()
-    await _is_well(port)
-    assert time.monotonic() - began < 0.25
+
+    async def is_quick() -> bool:  # which a link that is still slow never is, and a busy machine now and then
+        began = time.monotonic()
+        await _is_well(port)
+        return time.monotonic() - began < 0.25
+
+    await wait_until(is_quick, timeout=30.0, what="a quick answer")
     talk.close()
 
 

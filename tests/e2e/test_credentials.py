@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -62,13 +61,11 @@ async def test_signatures_rotation_and_disabling(deployment: Deployment) -> None
         async def is_refused() -> bool:
             return await partner.post() == 401
 
-        began = time.monotonic()
         await wait_until(is_refused, timeout=5.0, what="the old secret to be refused")
         partner.secret = rotated["secret"]
         assert await partner.post() == 202
         await deployment.cli("source", "disable", "signer")
         await wait_until(is_refused, timeout=5.0, what="the disabled source to be refused")
-        assert time.monotonic() - began < 20
 
         async def are_listed() -> bool:
             refusals = await deployment.cli_json("source", "refusals")

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import aiohttp
 import pytest
@@ -58,16 +57,22 @@ async def post_until_killed(client: Client, round_number: int, accepted: set[str
     await asyncio.gather(*(poster(number) for number in range(POSTERS)))
 
 
-async def all_outcomes(reader: Client) -> list[dict[str, Any]]:
-    """The changes feed from its beginning to its present end."""
-    items: list[dict[str, Any]] = []
-    position = ""
-    while True:
-        page = (await reader.call("GET", f"/v1/changes?after={position}&limit=1000")).body
-        items += page["items"]
-        position = page["next"]
-        if not page["items"]:
-            return items
+class Outcomes:
+    """The changes feed, read on from where the last look ended: how often each event was decided."""
+
+    def __init__(self, reader: Client) -> None:
+        self._reader = reader
+        self._position = ""
+        self.verdicts: Counter[str] = Counter()
+
+    async def read_on(self) -> None:
+        """Reads to the present end."""
+        while True:
+            page = (await self._reader.call("GET", f"/v1/changes?after={self._position}&limit=1000")).body
+            self.verdicts.update(item["event_id"] for item in page["items"] if not item["inferred"])
+            self._position = page["next"]
+            if not page["items"]:
+                return
 
 
 async def test_killed_at_random_points(running: Deployment) -> None:
@@ -84,7 +89,7 @@ async def test_killed_at_random_points(running: Deployment) -> None:
             killed = asyncio.Event()
             posting = asyncio.create_task(post_until_killed(platform, number, accepted, killed))
             goal = len(accepted) + rng.randrange(1, 400)
-            await wait_until(lambda goal=goal: len(accepted) >= goal, timeout=20.0, what=f"{goal} events")
+            await wait_until(lambda goal=goal: len(accepted) >= goal, timeout=60.0, what=f"{goal} events")
             running.end("up", signal.SIGKILL)
             killed.set()
             await posting
@@ -94,15 +99,14 @@ async def test_killed_at_random_points(running: Deployment) -> None:
                 running.end("up", signal.SIGKILL)
             running.start("up")
         await running.ready()
-        verdicts: Counter[str] = Counter()
+        outcomes = Outcomes(reader)
 
         async def all_decided() -> bool:
-            verdicts.clear()
-            verdicts.update(item["event_id"] for item in await all_outcomes(reader) if not item["inferred"])
-            return accepted <= verdicts.keys()
+            await outcomes.read_on()
+            return accepted <= outcomes.verdicts.keys()
 
-        await wait_until(all_decided, timeout=30.0, what="all verdicts")
-        assert set(verdicts.values()) == {1}
+        await wait_until(all_decided, timeout=120.0, what="all verdicts")
+        assert set(outcomes.verdicts.values()) == {1}
     report = await running.cli_json("audit", "verify")
     assert report["ok"], report
 

@@ -20,6 +20,7 @@ import pytest
 from service.cli.demo import read_env
 from tests.support.deployments import ROOT, base_environment
 from tests.support.processes import forget_process, guard_process
+from tests.support.warm_commands import run_command, start_command
 
 LIMIT_S = 30.0
 
@@ -53,15 +54,8 @@ class CommandLine:
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """One command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "service.cli", *arguments],
-            cwd=ROOT,
-            env={**self.env, **more},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        is_credential = arguments[1:2] == ("add",)  # see Deployment.cli
+        return (start_command if is_credential else run_command)(arguments, {**self.env, **more})
 
     def json(self, *arguments: str, expect: int = 0) -> Any:
         """The one JSON document of a command."""

@@ -20,6 +20,7 @@ from tests.support.kafka import KafkaBroker
 from tests.support.postgres_databases import PASSWORD, DatabaseUrls
 from tests.support.processes import forget_process, guard_process
 from tests.support.waiting import wait_until
+from tests.support.warm_commands import run_command
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 
@@ -58,18 +59,8 @@ async def test_a_migration_without_kafka_says_that_the_store_is_done(production:
 
 async def run(production: Deployment, *arguments: str, **more: str) -> tuple[int | None, str, str]:
     """One command to its end: exit code, standard output, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "service.cli",
-        *arguments,
-        cwd=ROOT,
-        env={**production.env, **more},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, out.decode(), err.decode()
+    done = await asyncio.to_thread(run_command, arguments, {**production.env, **more})
+    return done.returncode, done.stdout, done.stderr
 
 
 async def test_workers_share_the_port_and_are_started_again(production: Deployment) -> None:
@@ -98,6 +89,8 @@ async def test_workers_share_the_port_and_are_started_again(production: Deployme
         assert (await production.cli_json("order", "show", "o1"))["status"] == "COOKING"
         assert (await production.cli_json("audit", "verify"))["ok"] is True
 
+        log = production.folder / "serve.log"  # /readyz is one worker's word: the other may be starting still
+        await wait_until(lambda: log.read_text().count('"event":"ready"') == 3, timeout=60, what="each to be ready")
         supervisor.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(supervisor.wait, 30) == 0
         assert not any(worker.is_running() for worker in again)

@@ -1,7 +1,10 @@
 """Transactions on both databases."""
 
 import asyncio
+import sqlite3
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text
@@ -12,6 +15,7 @@ from backbone.store.tables import kept_settings
 from schemas.errors import StoreUnavailable
 from tests.support.postgres_databases import DatabaseUrls
 from tests.support.stores import embedded_settings, postgres_settings, store
+from tests.support.waiting import wait_until
 
 __all__ = ["store"]
 
@@ -72,6 +76,55 @@ async def test_closing_may_be_repeated(store: Store) -> None:
     await store.ping()
     await store.close()
     await store.close()
+
+
+def _driver_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
+
+
+async def test_closing_waits_for_a_connection_whose_caller_was_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver's thread would find no loop to tell its result, and print a traceback after a Ctrl-C."""
+    entered, go_on, connect = threading.Event(), threading.Event(), sqlite3.connect
+
+    def connect_slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        entered.set()
+        assert go_on.wait(30)
+        made: sqlite3.Connection = connect(*arguments, **options)
+        return made
+
+    monkeypatch.setattr(sqlite3, "connect", connect_slowly)
+    opened = sqlite_store(tmp_path / "store.db")
+    asking = asyncio.create_task(opened.ping())
+    await wait_until(entered.is_set)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    closing = asyncio.create_task(opened.close())
+    done, _ = await asyncio.wait([closing], timeout=0.05)
+    assert not done
+    assert _driver_threads()
+    go_on.set()
+    await closing
+    assert _driver_threads() == []
+
+
+@pytest.mark.parametrize("steps", range(0, 30, 3))
+async def test_closing_is_finished_though_its_caller_is_cancelled(tmp_path: Path, steps: int) -> None:
+    """Whenever that comes, no connection and no thread is left, and the caller learns that it was cancelled."""
+    opened = sqlite_store(tmp_path / "store.db")
+    await asyncio.gather(*(opened.ping() for _ in range(3)))
+    assert _driver_threads()
+    closing = asyncio.create_task(opened.close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if closing.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+    # Cancelled before its first step it has closed nothing.
+    await opened.close()
+    assert _driver_threads() == []
 
 
 async def test_sqlite_writers_take_turns_and_readers_do_not_wait(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ Real parts, found or set up: `kafka`, `postgres` (with `postgres_binaries` and `
 one comes from, and what is said when there is none), `processes` (no server outlives the tests), `stores` and `logs`
 (each store, each log, as a fixture). Parts in memory: `fake_log` on `fake_topics`, `clocks`, `listening`.
 
-mealtrail itself: `deployments` (real processes), `http_face` (the HTTP face in this process), `working_site` (a
-worker beside it), `catching_up`, `dying_worker`, `rebuilding` (a deployment that lost its store), `audited` (one to
-tamper with). `waiting` is what tests do instead of sleeping.
+mealtrail itself: `deployments` (real processes), `warm_commands` (its commands without their imports), `http_face` (the
+HTTP face in this process), `working_site` (a worker beside it), `catching_up`, `dying_worker`, `rebuilding` (a
+deployment that lost its store), `audited` (one to tamper with). `waiting` is what tests do instead of sleeping,
+`lateness` what their bounds allow a busy machine.
 
 What happens: `received` makes records, `tale` tells an order's life in a few lines, `random_logs` and `troubled_logs`
 make whole logs from a seed, `poison` makes decisions fail, `orders` and `chains` write a store without a log.

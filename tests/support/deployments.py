@@ -25,6 +25,7 @@ from tests.support.postgres_databases import DatabaseUrls
 from tests.support.processes import forget_process, guard_process
 from tests.support.stores import KEYS
 from tests.support.waiting import wait_until
+from tests.support.warm_commands import run_command, start_command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,19 +52,12 @@ class Deployment:
 
     async def cli(self, *arguments: str, expect: int = 0) -> str:
         """Runs a command to its end; its standard output. The exit code must be the expected one."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "service.cli",
-            *arguments,
-            cwd=ROOT,
-            env=self.env,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode == expect, f"{arguments}: {process.returncode}\n{out.decode()}\n{err.decode()}"
-        return out.decode()
+        # A server asks the store for credentials that it does not know, but not twice within 250 ms: one that was made
+        # just before is met by a 401. A command that is started takes longer than that to end.
+        is_credential = arguments[1:2] == ("add",)
+        done = await asyncio.to_thread(start_command if is_credential else run_command, arguments, self.env)
+        assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
 
     async def cli_json(self, *arguments: str, expect: int = 0) -> Any:
         """The one JSON document that a command prints with --json."""

@@ -74,10 +74,23 @@ async def add_client(deployment: Deployment, session: aiohttp.ClientSession, nam
     """Adds a source with bearer authentication by the command line."""
     made = await deployment.cli_json("source", "add", name, *options, "--auth", "bearer")
     assert set(made) == {"name", "uid", "role", "auth", "secret"}
-    return Client(session, deployment.url, name, made["secret"])
+    return await _known(Client(session, deployment.url, name, made["secret"]))
 
 
 async def add_reader(deployment: Deployment, session: aiohttp.ClientSession, scope: str = "read") -> Client:
     """Adds an access token by the command line."""
     made = await deployment.cli_json("token", "add", f"reader-{scope}", "--scope", scope)
-    return Client(session, deployment.url, made["name"], made["token"])
+    return await _known(Client(session, deployment.url, made["name"], made["token"]))
+
+
+async def _known(client: Client) -> Client:
+    """The client, once the server knows its token, which it does within moments; at once where no server runs."""
+
+    async def is_known() -> bool:
+        try:
+            return (await client.call("GET", "/v1/orders?limit=1")).status != 401
+        except aiohttp.ClientError:
+            return True
+
+    await wait_until(is_known, timeout=10.0, what=f"{client.name} to be known")
+    return client

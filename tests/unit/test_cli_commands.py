@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from schemas.refusals import Why
-from service.cli import main
+from service.cli.entry import main
 from service.cli.schema_files import schema_documents
 
 Run = Callable[..., tuple[int, str, str]]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from service.cli import main
 from service.cli.dialect_table import markdown_tables
+from service.cli.entry import main
 from service.dialects.registry import DIALECTS
 from tests.support.documents import ROOT
 
