@@ -115,6 +115,7 @@ class Accounts:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._log = _log.bind()  # the proxy would look up how to log with every line
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def add(self, request: web.Request, status: int, notes: RequestNotes, seconds: float) -> None:
@@ -138,8 +139,8 @@ class Accounts:
             if value is not None:
                 line[name] = value
         if status >= 500:
-            _log.warning("request", **line)
+            self._log.warning("request", **line)
         elif status < 300 and route in _PROBED:
-            _log.debug("request", **line)
+            self._log.debug("request", **line)
         else:
-            _log.info("request", **line)
+            self._log.info("request", **line)
