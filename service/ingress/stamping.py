@@ -13,8 +13,8 @@ import base64
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from backbone.eventlog.port import NewRecord
 from backbone.eventlog.received import value_to_log
@@ -32,8 +32,7 @@ _REMEMBERED = 1024
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Stamped:
+class Stamped(NamedTuple):
     """A record ready for the log, and the digest its receipt will carry."""
 
     record: NewRecord

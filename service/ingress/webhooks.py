@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from aiohttp import web
 from pydantic import ValidationError
 
@@ -130,10 +128,9 @@ def _read(dialect: Dialect, inbound: Inbound, source: Source) -> Meaning:
         said = dialect.parse(inbound, source)
         if isinstance(said, AnswerOnly):
             return said
-        said = replace(
-            said,
-            events=tuple(identify(event, source) for event in said.events),
-            positions=tuple(identify_position(position, source) for position in said.positions),
+        said = Parsed(
+            tuple([identify(event, source) for event in said.events]),
+            tuple([identify_position(position, source) for position in said.positions]),
         )
     except ValidationError as error:
         raise malformed(error) from error
