@@ -50,9 +50,11 @@ class PublishWindow:
         Raises LogUnavailable when the window is full, RecordTooLarge when a record can never be stored.
         """
         sizes = [record_size(record) for record in records]
-        if max(sizes) > self._record_limit:
-            raise RecordTooLarge(f"a record of {max(sizes)} bytes is over the log's limit of {self._record_limit}")
-        total = sum(sizes)
+        largest = total = sizes[0]
+        if len(sizes) > 1:
+            largest, total = max(sizes), sum(sizes)
+        if largest > self._record_limit:
+            raise RecordTooLarge(f"a record of {largest} bytes is over the log's limit of {self._record_limit}")
         full = self.records + len(records) > self._max_records or self.size + total > self._max_size
         if full and self.records:
             raise LogUnavailable(

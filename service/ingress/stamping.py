@@ -10,8 +10,8 @@ salt. Every record has a salt of its own, so that erasing one order leaves nothi
 from __future__ import annotations
 
 import base64
+import os
 import re
-import secrets
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -63,7 +63,7 @@ def stamp(
     payload: str | None = base64.b64encode(raw).decode("ascii")
     digest_of_payload = ""
     for parsed in events:
-        salt = secrets.token_bytes(_SALT_BYTES)
+        salt = os.urandom(_SALT_BYTES)
         if payload is not None:
             digest_of_payload = payload_digest(salt, raw)
         digest = receipt_digest(source.receipt_key, parsed.order_id, parsed.event_id)

@@ -67,7 +67,7 @@ class Webhooks:
 
     async def _take(self, request: web.Request, name: str, called: Called) -> web.Response:
         published = await self._publish(request, name, called)
-        if isinstance(published, web.Response):
+        if not isinstance(published, Published):
             return published
         taken = [published.taken]
         return await answer_published(self._desk, published, NATIVE.answer(taken, self._publisher.location(taken[0])))
