@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from enum import Enum
 from typing import Any, TextIO, cast
 
@@ -37,6 +38,8 @@ NEVER_LOGGED: frozenset[str] = frozenset(
 )  # fmt: skip
 """Keys that are dropped from every line."""
 
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The request in hand, set by the edge."""
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _FRAMES = 12
 _CAUSES = 5
@@ -59,7 +62,7 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None, only_our
     lines = cast("TextIO", _Lines(out))
     level = logging.getLevelNamesMapping()[settings.log_level]
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=True, key="time") if console else stamp_time,
         drop_sensitive,
@@ -83,6 +86,12 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None, only_our
         cache_logger_on_first_use=False,
     )
     _route_standard_library(lines, _SILENT if only_ours else level, shared, renderer)
+
+
+def add_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor: whatever is logged within a request carries its id."""
+    request_id = REQUEST_ID.get()
+    return event if request_id is None else {"request_id": request_id, **event}
 
 
 def stamp_time(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

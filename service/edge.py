@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import Counter, Histogram
 
 from backbone.clocks import Clock
+from backbone.logs import REQUEST_ID
 from backbone.metrics import Metrics
 from schemas.errors import RecordTooLarge
 from service.facades.mounting import failure_renderer
@@ -48,7 +49,7 @@ def edge(metrics: Metrics, clock: Clock, read_remote: Callable[[web.BaseRequest]
         begun = clock.monotonic()
         notes = RequestNotes(request_id_of(request), read_remote(request))
         request[NOTES] = notes
-        tokens = structlog.contextvars.bind_contextvars(request_id=notes.request_id)
+        token = REQUEST_ID.set(notes.request_id)
         try:
             answer = await _answer(request, handler, notes)
             answer.headers["X-Request-Id"] = notes.request_id
@@ -59,7 +60,7 @@ def edge(metrics: Metrics, clock: Clock, read_remote: Callable[[web.BaseRequest]
             _log.info("request_cancelled", method=request.method, route=route_of(request))
             raise
         finally:
-            structlog.contextvars.reset_contextvars(**tokens)
+            REQUEST_ID.reset(token)
 
     return handle_request
 

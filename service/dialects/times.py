@@ -52,6 +52,8 @@ def read_time(text: str, zone: str | None = None) -> tuple[int, TimeMark | None]
     to_the_second, fraction = text[:19], match[7]
     leap = to_the_second.endswith("60")
     try:
+        if to_the_second[11:13] == "24":  # later Pythons would read the next day's midnight
+            raise ValueError("hour must be in 0..23")  # noqa: TRY301 - told as Python tells of every other part
         written = datetime.fromisoformat(f"{to_the_second[:17]}59" if leap else to_the_second)
     except ValueError as error:
         raise ValueError(f"is not a date and time: {error}") from error
