@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from schemas.canonical import content_digest
 from schemas.errors import RecordUnknown
@@ -188,7 +189,7 @@ def dump_event(
         "payload": payload,
         "payload_digest": payload_digest,
         "kind": "event",
-        "event": orjson.Fragment(event.model_dump_json()),
+        "event": orjson.Fragment(to_json(event)),
     }
     return orjson.dumps(fields)
 
