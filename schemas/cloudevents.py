@@ -13,6 +13,7 @@ REPLAY_TYPE = "io.mealtrail.replay.v1"
 DISCARD_TYPE = "io.mealtrail.discard.v1"
 ERASE_TYPE = "io.mealtrail.erase.v1"
 DEAD_LETTER_TYPE = "io.mealtrail.dead-letter.v1"
+_SPECVERSION = ("ce_specversion", b"1.0")
 _CONTENT_TYPE = ("content-type", b"application/json")
 
 
@@ -27,13 +28,13 @@ def cloudevent_headers(
 ) -> Headers:
     """Headers of one record. `subject` is the order id, `time` RFC 3339; `traceparent` is carried through as it is."""
     pairs = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", _header_text(event_id)),
-        ("ce_source", _header_text(source)),
+        _SPECVERSION,
+        ("ce_id", event_id.encode()),
+        ("ce_source", source.encode()),
         ("ce_type", event_type.encode()),
     ]
     if subject is not None:
-        pairs.append(("ce_subject", _header_text(subject)))
+        pairs.append(("ce_subject", subject.encode()))
     if time is not None:
         pairs.append(("ce_time", time.encode()))
     pairs.append(_CONTENT_TYPE)
@@ -45,7 +46,3 @@ def cloudevent_headers(
 def header(headers: Sequence[tuple[str, bytes]], name: str) -> str | None:
     """The first header of that name as text, or None."""
     return next((value.decode("utf-8", "replace") for key, value in headers if key == name), None)
-
-
-def _header_text(value: str) -> bytes:
-    return value.encode("utf-8")

@@ -7,7 +7,7 @@ import binascii
 import hmac
 import struct
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DEFAULT_WORKSPACE = "default"
 MAX_ID_LENGTH = 128
@@ -53,8 +53,7 @@ def receipt_digest(receipt_key: bytes, order_id: str, event_id: str) -> str:
     return hmac.digest(receipt_key, message, "sha256")[:16].hex()
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiptId:
+class ReceiptId(NamedTuple):
     """Where a callback lies in the received log, and the digest that names its event."""
 
     partition: int

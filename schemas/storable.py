@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 DEEPEST = 32
 _LIMIT = 1 << 63
+_CONTAINERS = (dict, list, tuple)
+_NUMBERS = (int, float)
 
 
 def text_problem(text: str) -> str | None:
@@ -37,27 +39,48 @@ def value_problem(root: Any) -> tuple[str, str] | None:
     stack: list[tuple[Any, int, str]] = [(root, 1, "")]
     while stack:
         value, depth, path = stack.pop()
-        if isinstance(value, str):
-            problem = text_problem(value)
-            if problem is not None:
-                return path, problem
-        elif isinstance(value, dict | list | tuple):
+        if isinstance(value, _CONTAINERS):
             if depth > DEEPEST:
                 return path, f"is nested more than {DEEPEST} deep"
             if isinstance(value, dict):
+                problem = _name_problem(value)
+                if problem is not None:
+                    return path, problem
                 for name, item in value.items():
-                    problem = text_problem(name) if isinstance(name, str) else "must be text"
-                    if problem is not None:
-                        return path, f"{problem} in a name"
-                    stack.append((item, depth + 1, name if depth == 1 else path))
+                    if not _is_plain(item):
+                        stack.append((item, depth + 1, name if depth == 1 else path))
             else:
-                stack.extend((item, depth + 1, path) for item in value)
-        elif isinstance(value, int | float):
-            if not _fits(value):
-                return path, "must be a number within 64 bits"
-        elif value is not None:
-            return path, "must be JSON"
+                stack.extend((item, depth + 1, path) for item in value if not _is_plain(item))
+        else:
+            problem = _scalar_problem(value)
+            if problem is not None:
+                return path, problem
     return None
+
+
+def _name_problem(fields: dict[Any, Any]) -> str | None:
+    for name in fields:
+        if type(name) is str and _is_plain(name):
+            continue
+        problem = text_problem(name) if isinstance(name, str) else "must be text"
+        if problem is not None:
+            return f"{problem} in a name"
+    return None
+
+
+def _scalar_problem(value: Any) -> str | None:
+    if isinstance(value, str):
+        return text_problem(value)
+    if isinstance(value, _NUMBERS):
+        return None if _fits(value) else "must be a number within 64 bits"
+    return None if value is None else "must be JSON"
+
+
+def _is_plain(value: Any) -> bool:
+    """Nearly every value: an ASCII text without NUL, null, true or false. Nothing can be wrong with it."""
+    if type(value) is str:
+        return value.isascii() and "\0" not in value
+    return value is None or type(value) is bool
 
 
 def _fits(number: float) -> bool:

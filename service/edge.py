@@ -7,8 +7,8 @@ request is a line like any other; an unexpected error is logged with its frames 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-import secrets
 from collections.abc import Callable
 
 import structlog
@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import Counter, Histogram
 
 from backbone.clocks import Clock
+from backbone.logs import REQUEST_ID
 from backbone.metrics import Metrics
 from schemas.errors import RecordTooLarge
 from service.facades.mounting import failure_renderer
@@ -36,7 +37,7 @@ def request_id_of(request: web.BaseRequest) -> str:
     given = request.headers.get("X-Request-Id")
     if given is not None and _SANE_REQUEST_ID.fullmatch(given):
         return given
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def edge(metrics: Metrics, clock: Clock, read_remote: Callable[[web.BaseRequest], str | None]) -> Middleware:
@@ -48,7 +49,7 @@ def edge(metrics: Metrics, clock: Clock, read_remote: Callable[[web.BaseRequest]
         begun = clock.monotonic()
         notes = RequestNotes(request_id_of(request), read_remote(request))
         request[NOTES] = notes
-        tokens = structlog.contextvars.bind_contextvars(request_id=notes.request_id)
+        token = REQUEST_ID.set(notes.request_id)
         try:
             answer = await _answer(request, handler, notes)
             answer.headers["X-Request-Id"] = notes.request_id
@@ -59,7 +60,7 @@ def edge(metrics: Metrics, clock: Clock, read_remote: Callable[[web.BaseRequest]
             _log.info("request_cancelled", method=request.method, route=route_of(request))
             raise
         finally:
-            structlog.contextvars.reset_contextvars(**tokens)
+            REQUEST_ID.reset(token)
 
     return handle_request
 
@@ -91,7 +92,7 @@ def broken_http(metrics: Metrics) -> Callable[[], web.Response]:
     """
 
     def refuse() -> web.Response:
-        request_id = secrets.token_hex(16)
+        request_id = os.urandom(16).hex()
         metrics.requests.labels("-", "-", "400").inc()
         metrics.refusals.labels("broken_http").inc()
         _log.info("request", method="-", route="-", status=400, refusal="broken_http", request_id=request_id)
@@ -115,6 +116,7 @@ class Accounts:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._log = _log.bind()  # the proxy would look up how to log with every line
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def add(self, request: web.Request, status: int, notes: RequestNotes, seconds: float) -> None:
@@ -138,8 +140,8 @@ class Accounts:
             if value is not None:
                 line[name] = value
         if status >= 500:
-            _log.warning("request", **line)
+            self._log.warning("request", **line)
         elif status < 300 and route in _PROBED:
-            _log.debug("request", **line)
+            self._log.debug("request", **line)
         else:
-            _log.info("request", **line)
+            self._log.info("request", **line)

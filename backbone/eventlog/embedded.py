@@ -26,7 +26,7 @@ from backbone.eventlog.embedded_members import EmbeddedGroupMember, EmbeddedTail
 from backbone.eventlog.embedded_reader import EmbeddedReader
 from backbone.eventlog.embedded_writer import EmbeddedWriter, Entry
 from backbone.eventlog.port import Bounds, NewRecord, OwnershipListener, Position
-from backbone.eventlog.publishing import MAX_RECORD_BYTES, PUBLISH_WINDOW_BYTES, Append, PublishWindow
+from backbone.eventlog.publishing import MAX_RECORD_BYTES, PUBLISH_WINDOW_BYTES, Append, PublishLimit, PublishWindow
 from schemas.errors import LogUnavailable, TopicMisconfigured
 from schemas.topics import TopicSpec
 
@@ -62,6 +62,7 @@ class EmbeddedEventLog:
         self._window = PublishWindow(
             records=config.publish_window, size=config.publish_window_bytes, record_limit=config.max_record_bytes
         )
+        self._limit = PublishLimit(config.publish_timeout_ms / 1000)
         self._reader = EmbeddedReader(file)
         self._writer = EmbeddedWriter(file, window=self._window, clock=config.clock, notify=self._reader.notify)
         self._members: weakref.WeakSet[EmbeddedGroupMember] = weakref.WeakSet()
@@ -135,7 +136,7 @@ class EmbeddedEventLog:
         if not records:
             return []
         sizes = self._window.take(records)
-        call = Append(len(records), self._config.publish_timeout_ms / 1000)
+        call = Append(len(records), self._limit)
         self._writer.put(Entry(call, topic, tuple(records), sizes))
         return await call.result()
 

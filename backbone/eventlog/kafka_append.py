@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from backbone.eventlog.kafka_connection import KafkaLogConfig
 from backbone.eventlog.kafka_producer import ProducerKeeper
 from backbone.eventlog.port import NewRecord, Position
-from backbone.eventlog.publishing import Append, PublishWindow
+from backbone.eventlog.publishing import Append, PublishLimit, PublishWindow
 from schemas.errors import LogUnavailable
 
 
@@ -36,6 +36,7 @@ class KafkaAppender:
         self._config = config
         self._keeper = ProducerKeeper(config)
         self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._limit = PublishLimit(config.publish_timeout_ms / 1000)
         self._open = False
         self.window = PublishWindow(
             records=config.publish_window, size=config.publish_window_bytes, record_limit=config.max_batch_bytes
@@ -53,7 +54,7 @@ class KafkaAppender:
         if not records:
             return []
         sizes = self.window.take(records)
-        call = Append(len(records), self._config.publish_timeout_ms / 1000)
+        call = Append(len(records), self._limit)
         for index, (record, size) in enumerate(zip(records, sizes, strict=True)):
             key = (topic, record.partition)
             lane = self._lanes.get(key)

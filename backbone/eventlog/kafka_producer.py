@@ -116,6 +116,8 @@ class ProducerKeeper:
         """The session to send by; waits while there is none. Raises LogUnavailable once stopped."""
         if self._stopped or self._current is None:
             raise LogUnavailable("the event log is stopped")
+        if self._current.done():
+            return self._current.result()
         return await asyncio.shield(self._current)
 
     async def stop(self, grace: float) -> None:

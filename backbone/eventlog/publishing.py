@@ -3,6 +3,8 @@
 An `Append` is one call of `EventLog.append`. Its records are stored a batch at a time; each stored record fills its
 place, and the call's future resolves when all are there, when one has failed, or when the publish limit is over. A
 call that was given up (limit, error, cancelled caller) is `abandoned`: records of it that have not left yet never do.
+The `PublishLimit` ends those that take too long. All calls have the same limit, so they fall due in the order in which
+they began, and one timer does for all of them.
 
 The `PublishWindow` counts records (and bytes) from the moment they are taken until what became of them is known or
 their connection was abandoned, however long the callers have been gone. So memory stays bounded while the log is down
@@ -50,9 +52,11 @@ class PublishWindow:
         Raises LogUnavailable when the window is full, RecordTooLarge when a record can never be stored.
         """
         sizes = [record_size(record) for record in records]
-        if max(sizes) > self._record_limit:
-            raise RecordTooLarge(f"a record of {max(sizes)} bytes is over the log's limit of {self._record_limit}")
-        total = sum(sizes)
+        largest = total = sizes[0]
+        if len(sizes) > 1:
+            largest, total = max(sizes), sum(sizes)
+        if largest > self._record_limit:
+            raise RecordTooLarge(f"a record of {largest} bytes is over the log's limit of {self._record_limit}")
         full = self.records + len(records) > self._max_records or self.size + total > self._max_size
         if full and self.records:
             raise LogUnavailable(
@@ -69,19 +73,48 @@ class PublishWindow:
         self.size -= size
 
 
+class PublishLimit:
+    """Ends calls that are not done within so many seconds. Belongs to the event loop that it is made in."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.loop = asyncio.get_running_loop()
+        self._due: dict[Append, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, call: Append) -> None:
+        """Ends the call when its time is over, unless it is forgotten before."""
+        self._due[call] = self.loop.time() + self.seconds
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.seconds, self._end_those_due)
+
+    def forget(self, call: Append) -> None:
+        """The call has ended."""
+        self._due.pop(call, None)
+
+    def _end_those_due(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        for call, due in list(self._due.items()):
+            if due > now:
+                self._timer = self.loop.call_at(due, self._end_those_due)
+                break
+            del self._due[call]
+            call.fail(LogUnavailable(f"the log did not acknowledge within {self.seconds:g} s; the outcome is unknown"))
+
+
 class Append:
     """One call of append: collects positions, ends by the publish limit at the latest."""
 
-    __slots__ = ("_limit", "_loop", "_missing", "_positions", "_timer", "abandoned", "future")
+    __slots__ = ("_limit", "_missing", "_positions", "abandoned", "future")
 
-    def __init__(self, count: int, limit: float) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, count: int, limit: PublishLimit) -> None:
         self._positions: list[Position | None] = [None] * count
         self._missing = count
         self._limit = limit
         self.abandoned = False
-        self.future: asyncio.Future[None] = self._loop.create_future()
-        self._timer = self._loop.call_later(limit, self._expire)
+        self.future: asyncio.Future[None] = limit.loop.create_future()
+        limit.watch(self)
 
     def place(self, index: int, position: Position) -> None:
         """The record at `index` is stored."""
@@ -96,9 +129,6 @@ class Append:
         if not self.future.done():
             self.future.set_exception(error)
 
-    def _expire(self) -> None:
-        self.fail(LogUnavailable(f"the log did not acknowledge within {self._limit:g} s; the outcome is unknown"))
-
     async def result(self) -> list[Position]:
         """Positions in the order given. Raises LogUnavailable; a cancelled wait abandons the call."""
         try:
@@ -107,5 +137,5 @@ class Append:
             self.abandoned = True
             raise
         finally:
-            self._timer.cancel()
+            self._limit.forget(self)
         return [position for position in self._positions if position is not None]

@@ -36,15 +36,37 @@ _ACT_TYPES = {"replay": REPLAY_TYPE, "discard": DISCARD_TYPE, "erase": ERASE_TYP
 
 def to_log(record: ApplicableRecord, partitions: int, *, traceparent: str | None = None) -> NewRecord:
     """The record in the partition of its order, of so many. `traceparent` is carried through as it is."""
-    key = record_key(record.workspace, record.order_id)
-    headers = cloudevent_headers(
+    return value_to_log(
+        dump_record(record),
+        partitions,
+        workspace=record.workspace,
+        order_id=record.order_id,
         event_id=record.event_id,
-        event_type=RECEIVED_TYPE,
-        source="/operator" if isinstance(record, OperatorRecord) else f"/sources/{record.source.name}",
-        subject=record.order_id,
+        source=None if isinstance(record, OperatorRecord) else record.source.name,
         traceparent=traceparent,
     )
-    return NewRecord(partition_of(key, partitions), key, dump_record(record), headers)
+
+
+def value_to_log(
+    value: bytes,
+    partitions: int,
+    *,
+    workspace: str,
+    order_id: str,
+    event_id: str,
+    source: str | None,
+    traceparent: str | None = None,
+) -> NewRecord:
+    """The same of a record that is written already: from the source of this name, or from a person (None)."""
+    key = record_key(workspace, order_id)
+    headers = cloudevent_headers(
+        event_id=event_id,
+        event_type=RECEIVED_TYPE,
+        source="/operator" if source is None else f"/sources/{source}",
+        subject=order_id,
+        traceparent=traceparent,
+    )
+    return NewRecord(partition_of(key, partitions), key, value, headers)
 
 
 def act_to_log(record: ActRecord, partitions: int, *, partition: int | None = None) -> NewRecord:

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
 from multidict import CIMultiDictProxy
 
@@ -26,14 +27,14 @@ from schemas.identifiers import normalise_id
 from service.dialects.profile import Profile
 from service.failures import Failure
 
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 MOST_EVENTS = 100
 """What one request may carry; one with more is refused whole (400). A format that may say more at a time says which of
 them count.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(NamedTuple):
     """A request as it came. `path` is the path with its query, as the sender wrote it.
 
     A signature that covers the whole URL covers our address as the partner knows it, which no request tells for sure:
@@ -48,7 +49,7 @@ class Inbound:
     method: str = "POST"
     endpoint: str = ""
     """The path below the webhook URL as the profile declares it, with its variables unfilled."""
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = _NONE
     """What the path says for the endpoint's variables, decoded: whatever the sender wrote there."""
     issued_to: str | None = None
     """The uid of the source that its access token speaks for, where it carries a live one that we issued."""
@@ -71,9 +72,11 @@ class ParsedEvent:
     """
 
     def __post_init__(self) -> None:
-        for name in ("order_id", "event_id"):
+        for name, given in (("order_id", self.order_id), ("event_id", self.event_id)):
             try:
-                object.__setattr__(self, name, normalise_id(getattr(self, name)))
+                known = normalise_id(given)
+                if known is not given:
+                    object.__setattr__(self, name, known)
             except ValueError as error:
                 what = name.replace("_", " ")
                 raise MalformedEvent(f"The {what} cannot be used.", errors=((name, str(error)),)) from error
@@ -111,16 +114,14 @@ class Position:
         return cls(order_id, float(latitude), float(longitude), occurred_us)
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What a request says: events in their order (at most MOST_EVENTS), and a courier's positions; at least one."""
 
     events: tuple[ParsedEvent, ...] = ()
     positions: tuple[Position, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """An event that lies in the log."""
 
     order_id: str
@@ -128,8 +129,7 @@ class Taken:
     receipt_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the partner gets.
 
     `body` is JSON-ready where the content type is JSON; for any other type it is the text (sent as UTF-8) or the bytes
@@ -138,7 +138,7 @@ class Answer:
 
     status: int
     body: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = _NONE
     content_type: str = "application/json"
 
 

@@ -8,7 +8,6 @@ bytes they were.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import hmac
@@ -59,8 +58,8 @@ def _signatures(listed: str) -> list[bytes]:
         if version != "v1":
             continue
         try:
-            signature = base64.b64decode(text.encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError):
+            signature = binascii.a2b_base64(text, strict_mode=True)
+        except ValueError:  # not base64, or not even ASCII
             continue
         if len(signature) == _DIGEST_SIZE:
             found.append(signature)

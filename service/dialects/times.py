@@ -14,12 +14,12 @@ before the milliseconds, offsets without a colon, day/month/year. A time that is
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 from schemas.errors import MalformedEvent
-from schemas.times import EARLIEST_US, LATEST_US, TimeMark, micros
+from schemas.times import EARLIEST_US, LATEST_US, TimeMark
 
 Claim = tuple[int | None, TimeMark | None]
 """Microseconds since the epoch and the mark, as events carry them."""
@@ -29,6 +29,7 @@ _RFC3339 = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
     r"(?:([Zz])|([+-])([0-9]{2}):([0-9]{2}))?"
 )
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks are reckoned with before their offsets
 _EXPECTED = "must be an RFC 3339 date-time such as 2025-01-31T12:00:00.000000+03:00"
 _DIGITS = re.compile(r"[0-9]{1,17}")
 _COLON_BEFORE_MS = re.compile(r"(:[0-9]{2}):([0-9]{3})(?=$|[Zz+-])")
@@ -48,38 +49,42 @@ def read_time(text: str, zone: str | None = None) -> tuple[int, TimeMark | None]
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(_EXPECTED)
-    year, month, day, hour, minute, second = (int(part) for part in match.group(1, 2, 3, 4, 5, 6))
-    fraction = int((match[7] or "").ljust(6, "0")[:6])
-    if second == 60:  # a leap second
-        second, fraction = 59, 999_999
+    to_the_second, fraction = text[:19], match[7]
+    leap = to_the_second.endswith("60")
     try:
-        written = datetime(year, month, day, hour, minute, second, fraction, tzinfo=UTC)
+        if to_the_second[11:13] == "24":  # later Pythons would read the next day's midnight
+            raise ValueError("hour must be in 0..23")  # noqa: TRY301 - told as Python tells of every other part
+        written = datetime.fromisoformat(f"{to_the_second[:17]}59" if leap else to_the_second)
     except ValueError as error:
         raise ValueError(f"is not a date and time: {error}") from error
+    since = written - _EPOCH
+    us = (since.days * 86_400 + since.seconds) * 1_000_000
+    if leap:
+        us += 999_999
+    elif fraction is not None:
+        us += int(fraction[:6].ljust(6, "0"))
     mark: TimeMark | None = None
     if match[9] is not None:
         hours, minutes = int(match[10]), int(match[11])
         if hours > 23 or minutes > 59:
             raise ValueError("has an offset that is none")
         offset = (hours * 60 + minutes) * 60_000_000
-        us = micros(written) + (-offset if match[9] == "+" else offset)
-    elif match[8] is not None:
-        us = micros(written)
-    elif zone is None:
-        us, mark = micros(written), TimeMark.NAIVE
-    else:
-        us, mark = _local(written, zone)
+        us += -offset if match[9] == "+" else offset
+    elif match[8] is None:
+        if zone is None:
+            mark = TimeMark.NAIVE
+        else:
+            offset, mark = _local(written, zone)
+            us -= offset
     if not EARLIEST_US <= us <= LATEST_US:
         raise ValueError("lies outside the years 1 to 9999")
     return us, mark
 
 
 def _local(written: datetime, zone: str) -> tuple[int, TimeMark | None]:
-    """A wall clock's time in the zone, marked where the clocks show it twice or never."""
-    first, second = (written.replace(tzinfo=ZoneInfo(zone), fold=fold) for fold in (0, 1))
-    offset = first.utcoffset() or timedelta()
-    plain = offset == second.utcoffset()
-    return micros(written) - offset // timedelta(microseconds=1), None if plain else TimeMark.NAIVE
+    """The offset of a wall clock's time in the zone in microseconds, marked where the clocks show it twice or never."""
+    first, second = (written.replace(tzinfo=ZoneInfo(zone), fold=fold).utcoffset() or timedelta() for fold in (0, 1))
+    return first // timedelta(microseconds=1), None if first == second else TimeMark.NAIVE
 
 
 def read_epoch(number: int) -> tuple[int, None]:

@@ -65,7 +65,7 @@ async def read_body(request: web.Request) -> bytes:
     """The whole body as sent. Raises BodyTooLarge, and HTTP 408 when it does not arrive within ten seconds."""
     content = request.content
     if content.is_eof() and content.total_bytes <= BODY_CAP:
-        return await content.read()
+        return content.read_nowait()  # all of it is there, as with nearly every request
     body = bytearray()
     try:
         async with asyncio.timeout(READ_WITHIN_S):

@@ -13,7 +13,7 @@ from typing import Final
 from aiohttp import web
 
 from schemas.errors import MealtrailError
-from service.dialects.endpoints import TokenGrant, overlap
+from service.dialects.endpoints import Endpoint, TokenGrant, overlap
 from service.dialects.port import Answer, Dialect
 from service.dialects.registry import DIALECTS
 from service.facades.mounting import Handler, Route, mount
@@ -33,8 +33,10 @@ def mount_webhooks(app: web.Application, webhooks: Webhooks, tokens: SourceToken
 
     Raises RuntimeError where two dialects declare paths that one request could fit.
     """
+    # The URL itself comes first: a request is held against the paths in their order, and nearly all are for this one.
+    for method in sorted({"POST"} | {one.method for dialect in DIALECTS.values() for one in _at_the_url(dialect)}):
+        app.router.add_route(method, BASE, webhooks.take, expect_handler=expect_body)
     taken: list[tuple[str, str]] = []
-    methods = {"POST"}
     for dialect in DIALECTS.values():
         paths = PartnerPaths(dialect, webhooks, tokens)
         for path in paths.declared:
@@ -42,12 +44,13 @@ def mount_webhooks(app: web.Application, webhooks: Webhooks, tokens: SourceToken
                 if overlap(path, other):
                     raise RuntimeError(f"{dialect.name} and {whose} both declare {path}")
             taken.append((path, dialect.name))
-        methods |= {endpoint.method for endpoint in dialect.profile.endpoints if not endpoint.path}
         if paths.declared:
             mount(app, paths, BASE)
-    for method in sorted(methods):
-        app.router.add_route(method, BASE, webhooks.take, expect_handler=expect_body)
     app.router.add_route("*", BASE + "/{below:.+}", webhooks.nowhere, expect_handler=expect_body)
+
+
+def _at_the_url(dialect: Dialect) -> list[Endpoint]:
+    return [endpoint for endpoint in dialect.profile.endpoints if not endpoint.path]
 
 
 class PartnerPaths:

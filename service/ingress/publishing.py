@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
+from prometheus_client import Counter
 
 from backbone.eventlog.port import EventLog
 from backbone.metrics import Metrics
@@ -63,6 +64,7 @@ class Publisher:
         self._metrics = metrics
         self._outcome = outcome
         self._monotonic = monotonic
+        self._accepted: dict[str, Counter] = {}
 
     async def publish(
         self, request: web.Request, source: Source, events: Sequence[ParsedEvent], raw: bytes
@@ -85,12 +87,18 @@ class Publisher:
             raise
         self._outcome.stored()
         self._metrics.publish_seconds.observe(self._monotonic() - begun)
-        self._metrics.accepted.labels(source.name).inc(len(events))
+        self._accepted_of(source).inc(len(events))
         notes.offset = positions[0].offset
         return [
             Taken(parsed.order_id, parsed.event_id, str(ReceiptId(at.partition, at.offset, item.digest)))
             for parsed, item, at in zip(events, stamped, positions, strict=True)
         ]
+
+    def _accepted_of(self, source: Source) -> Counter:
+        counter = self._accepted.get(source.name)
+        if counter is None:
+            counter = self._accepted[source.name] = self._metrics.accepted.labels(source.name)
+        return counter
 
     def location(self, taken: Taken) -> str:
         """The receipt's address, absolute where the public URL is known."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import orjson
 from aiohttp import web
 
@@ -23,10 +25,10 @@ async def answer_published(desk: VerdictDesk, published: Published, stored: Answ
 
     `Preference-Applied` says whether there was any waiting at all.
     """
+    if published.waiter is None:
+        return render(stored)
     view = await desk.verdict(published)
-    headers = dict(stored.headers)
-    if published.waiter is not None:
-        headers["Preference-Applied"] = f"wait={wait_of(published.request)}"
+    headers = {**stored.headers, "Preference-Applied": f"wait={wait_of(published.request)}"}
     if view is None:
         return render(Answer(stored.status, stored.body, headers, stored.content_type))
     headers["Cache-Control"] = "no-store"
@@ -42,8 +44,14 @@ def render(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, body=_written(answer), headers=headers)
 
 
+@cache
+def _is_json(content_type: str) -> bool:
+    """Of the content types that dialects answer with, which are few."""
+    return is_json(content_type.partition(";")[0].strip().lower())
+
+
 def _written(answer: Answer) -> bytes:
-    if is_json(answer.content_type.partition(";")[0].strip().lower()):
+    if _is_json(answer.content_type):
         return orjson.dumps(answer.body)
     if isinstance(answer.body, str):
         return answer.body.encode()

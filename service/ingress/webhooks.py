@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from aiohttp import web
 from pydantic import ValidationError
 
@@ -69,7 +67,7 @@ class Webhooks:
 
     async def _take(self, request: web.Request, name: str, called: Called) -> web.Response:
         published = await self._publish(request, name, called)
-        if isinstance(published, web.Response):
+        if not isinstance(published, Published):
             return published
         taken = [published.taken]
         return await answer_published(self._desk, published, NATIVE.answer(taken, self._publisher.location(taken[0])))
@@ -130,10 +128,9 @@ def _read(dialect: Dialect, inbound: Inbound, source: Source) -> Meaning:
         said = dialect.parse(inbound, source)
         if isinstance(said, AnswerOnly):
             return said
-        said = replace(
-            said,
-            events=tuple(identify(event, source) for event in said.events),
-            positions=tuple(identify_position(position, source) for position in said.positions),
+        said = Parsed(
+            tuple([identify(event, source) for event in said.events]),
+            tuple([identify_position(position, source) for position in said.positions]),
         )
     except ValidationError as error:
         raise malformed(error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -28,8 +28,7 @@ _LOOKS_AT_ONCE = 4
 """Receipts read at the same time by all who wait, so that they leave connections to other readers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """An event that lies in the log. Without a waiter nobody waits for it."""
 
     request: web.Request

@@ -101,6 +101,14 @@ def stripped(reply: Reply) -> tuple[int, bytes, dict[str, str]]:
     return reply.status, reply.raw.replace(reply.headers["X-Request-Id"].encode(), b"?"), headers
 
 
+async def test_the_webhook_url_itself_is_looked_at_first(site: Site) -> None:
+    """Requests are held against paths in their order: those that partners declare below it come after it."""
+    paths = [resource.canonical for resource in site.face.public.runner.app.router.resources()]
+    ours = [path for path in paths if path.startswith(URL)]
+    assert ours[0] == URL + "{source}"
+    assert len(ours) > 2
+
+
 async def test_a_call_below_the_url_is_an_event(site: Site) -> None:
     """Method and path are the dialect's; the order's id is the path's, decoded, and the answer the partner's."""
     reply = await put(site, "eats/order/1%2F2%20%25/status", TAKEN, site.bearer("eats"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -145,4 +145,4 @@ def new_record(record: LogItem, *, partitions: int = 1, partition: int | None = 
         new = to_log(record, partitions)
     else:
         new = act_to_log(record, partitions)
-    return new if partition is None else replace(new, partition=partition)
+    return new if partition is None else new._replace(partition=partition)

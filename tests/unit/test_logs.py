@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from structlog.testing import capture_logs
 
-from backbone.logs import configure_logs
+from backbone.logs import REQUEST_ID, configure_logs
 from backbone.metrics import Metrics
 from backbone.settings import Settings
 from schemas.verdicts import Verdict
@@ -35,7 +35,7 @@ def configure() -> Iterator[Configure]:
 
     yield set_up
     structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
+    REQUEST_ID.set(None)
     root.setLevel(level)
     root.handlers[:] = handlers
     logging.captureWarnings(capture=False)
@@ -44,7 +44,7 @@ def configure() -> Iterator[Configure]:
 def test_a_request_begins_with_what_people_look_for(configure: Configure) -> None:
     """Time, method, route, status, duration; then the rest as it was given, in at most two rows of 80."""
     out = configure(log_format="console")
-    structlog.contextvars.bind_contextvars(request_id="f" * 32)
+    REQUEST_ID.set("f" * 32)
     log = structlog.get_logger("x")
     line = {"method": "POST", "route": "/v1/webhooks/{source}", "status": 202, "duration_ms": 3.2, "bytes": 120}
     log.info("request", **line, source="kitchen-7", order_id="A-1", partition=3, offset=17)
