@@ -44,7 +44,7 @@ troubles = st.builds(
 
 def trail_of(ledger: Ledger, orders: set[str]) -> list[TrailRow]:
     """The rows of these orders as they would be numbered anywhere."""
-    return [replace(row, seq=0) for row, _ in ledger.changes.rows if row.order_id in orders]
+    return [row._replace(seq=0) for row, _ in ledger.changes.rows if row.order_id in orders]
 
 
 def check_oracle(trouble: Trouble, limits: Limits = DEFAULT_LIMITS) -> Ledger:
