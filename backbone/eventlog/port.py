@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from schemas.cloudevents import Headers
 from schemas.topics import TopicSpec
@@ -38,9 +38,8 @@ class Position:
     log_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    """A record as read back."""
+class LogRecord(NamedTuple):
+    """A record as read back. A tuple, since they are made by the thousand."""
 
     partition: int
     offset: int
