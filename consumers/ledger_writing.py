@@ -32,7 +32,7 @@ from consumers.logged_event import LoggedEvent
 from consumers.order_rows import ORDER_COLUMNS, order_row
 from consumers.stripping import ERASED
 from schemas.outcomes import TrailRow
-from schemas.records import ApplicableRecord, OperatorRecord, dump_record
+from schemas.records import ApplicableRecord, dump_record
 
 TRAIL_COLUMNS = TrailRow._fields
 _receipt_values = attrgetter(*RECEIPT_COLUMNS)
@@ -202,4 +202,4 @@ def payload_row(partition: int, logged: LoggedEvent) -> tuple[Any, ...]:
 
 def _why(record: ApplicableRecord) -> str | None:
     """Why an operator did it. Of a record that was erased before it is written, what an erasure leaves of a row."""
-    return record.why if isinstance(record, OperatorRecord) and record.why != ERASED else None
+    return record.why if record.kind == "operator" and record.why != ERASED else None

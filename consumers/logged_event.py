@@ -20,8 +20,6 @@ from schemas.records import (
     KNOWN_KINDS,
     ApplicableRecord,
     ControlRecord,
-    EventRecord,
-    OperatorRecord,
     digest_event,
     load_record,
 )
@@ -110,7 +108,7 @@ def read_event(
             order_key=_order_of(key),
             event_id=_storable_id(event_id) or f"unreadable-{offset}",
         )
-    if isinstance(record, EventRecord | OperatorRecord):
+    if record.kind == "event" or record.kind == "operator":  # noqa: PLR1714 - mypy narrows by this form alone
         order_key, receipt_key = (record.workspace, record.order_id), (record.workspace, record.receipt_digest)
         return LoggedEvent(offset, log_ms, record, digest_event(record.event), order_key, receipt_key)
     return LoggedControl(offset=offset, log_ms=log_ms, record=record)
