@@ -33,12 +33,8 @@ from consumers.logged_event import LogEntry, LoggedControl, leave_unread, read_e
 from consumers.offset_rows import Cursor, create_offset_row, let_go, pass_fence, raise_claims, read_cursor, write_head
 from consumers.rehearsal import Rehearsal, load_all, load_more
 from schemas.dead_letters import DeadLetterState
-from schemas.errors import (
-    LogGap,
-    RecordUnappliable,
-    RecordUnknown,
-    Unavailable,
-)
+from schemas.errors import LogGap, RecordUnappliable, RecordUnknown, Unavailable
+from schemas.outcomes import TrailRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +55,8 @@ class Applied:
     """Dead letters that the batch made."""
     dead_letters: int = 0
     """Dead letters that the batch made or changed."""
+    rows: Sequence[tuple[TrailRow, bytes]] = ()
+    """What the trail has now, with hashes: the rows as they were written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,4 +270,5 @@ def _summary(ledger: Ledger, end: int, last_event_id: str | None, set_aside: int
         dead_seq=ledger.dead_seq,
         set_aside=set_aside,
         dead_letters=len(changes.dead_letters),
+        rows=changes.rows,
     )

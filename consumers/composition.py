@@ -12,6 +12,7 @@ from backbone.admin import build_admin
 from backbone.clocks import SYSTEM_CLOCK
 from backbone.eventlog.opening import open_event_log, wanted_topics
 from backbone.eventlog.port import EventLog
+from backbone.garbage import relax_garbage_collection
 from backbone.health import Check, Health
 from backbone.listening import listen
 from backbone.metrics import Metrics
@@ -133,6 +134,7 @@ async def run_consumers(settings: Settings, *, listening: Callable[[str], None] 
     """
     if settings.embedded:
         raise ConfigurationError("the embedded default runs its consumer inside `mealtrail up`")
+    relax_garbage_collection()
     metrics = Metrics()
     store = open_store(settings, purpose="consumer")
     log = open_event_log(settings)

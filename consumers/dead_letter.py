@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -112,4 +112,4 @@ def with_content(entry: LogEntry, content: str | None) -> LogEntry:
     """The entry with the digest that its event came with; an erasure changes the fields and not the digest."""
     if content is None or not isinstance(entry, LoggedEvent):
         return entry
-    return replace(entry, content=content)
+    return entry._replace(content=content)

@@ -25,7 +25,6 @@ from consumers.setting_aside import InHand, set_aside_event
 from consumers.situations import new_receipt, situation_of
 from consumers.verdict_rows import Ruling, verdict_rows
 from consumers.waiting import has_room_to_park, kind_of, queue, turn_away, wait
-from schemas.events import StatusEvent
 from schemas.verdicts import Reason, Verdict
 
 Steps = Generator[int, None, None]
@@ -122,7 +121,7 @@ def _in_chain_order(ledger: Ledger, key: OrderKey) -> list[HeldEvent]:
 
 def _rank(held: HeldEvent) -> int:
     event = held.logged.record.event
-    return RANK[event.status] if isinstance(event, StatusEvent) else 0
+    return RANK[event.status] if event.type == "status" else 0
 
 
 def _settle(ledger: Ledger, hand: InHand, held: HeldEvent, *, may_wait: bool) -> Generator[int, None, Effect]:

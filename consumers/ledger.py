@@ -123,6 +123,8 @@ class Ledger:
     def is_awaited(self, key: OrderKey) -> bool:
         """Whether events wait for the order to change."""
         held_of = self._held_of
+        if not held_of:
+            return False
         return bool(held_of.get((key, HoldKind.FOREIGN)) or held_of.get((key, HoldKind.AHEAD)))
 
     def waits(self, held: HeldEvent) -> bool:

@@ -40,10 +40,12 @@ from consumers.order_rows import ORDER_COLUMNS, order_state
 from consumers.waiting_rows import HELD_FIELDS, count_held, count_parked, due_rows
 from schemas.dead_letters import DeadLetterState, Parks
 from schemas.errors import RecordUnknown
-from schemas.events import OrderAmended, OrderPlaced, StatusEvent
+from schemas.events import EventType
 from schemas.statuses import OrderStatus
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
+_DETAILED: frozenset[EventType] = frozenset({"announcement", "amendment"})
+"""Events that bring details and name parties."""
 DEAD_LETTER_COLUMNS = tuple(column.name for column in fields(DeadLetter))
 RECEIPT_COLUMNS = (
     "order_id",
@@ -97,7 +99,7 @@ class _Wanted:
         self.orders.add(logged.order_key)
         self.sources.add(logged.record.source.uid)
         self.receipts.add(logged.receipt_key)
-        if isinstance(logged.record.event, OrderPlaced | OrderAmended):
+        if logged.record.event.type in _DETAILED:
             self.detailed.add(logged.order_key)
 
     def add_letter(self, letter: DeadLetter) -> None:
@@ -152,9 +154,9 @@ def _may_release(logged: LoggedEvent) -> bool:
     sources wait for any change of their order, and are few.
     """
     event = logged.record.event
-    if isinstance(event, StatusEvent):
+    if event.type == "status":
         return event.status is OrderStatus.NEW and logged.record.source.role in MAY_ANNOUNCE
-    return isinstance(event, OrderPlaced | OrderAmended)
+    return event.type in _DETAILED
 
 
 def _by_workspace(keys: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

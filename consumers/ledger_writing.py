@@ -5,7 +5,6 @@ Rows go in sorted by key, so that two workers can never wait for each other in a
 
 from __future__ import annotations
 
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
@@ -32,12 +31,10 @@ from consumers.ledger_reading import DEAD_LETTER_COLUMNS, RECEIPT_COLUMNS
 from consumers.logged_event import LoggedEvent
 from consumers.order_rows import ORDER_COLUMNS, order_row
 from consumers.stripping import ERASED
-from schemas.events import StatusEvent
 from schemas.outcomes import TrailRow
-from schemas.records import ApplicableRecord, OperatorRecord, dump_record
+from schemas.records import ApplicableRecord, dump_record
 
-TRAIL_COLUMNS = tuple(field.name for field in fields(TrailRow))
-_trail_values = attrgetter(*TRAIL_COLUMNS)
+TRAIL_COLUMNS = TrailRow._fields
 _receipt_values = attrgetter(*RECEIPT_COLUMNS)
 HELD_COLUMNS = (
     "workspace",
@@ -69,9 +66,7 @@ PARTY_COLUMNS = ("workspace", "slot", "party", "order_id", "former", "announced_
 async def write_changes(connection: AsyncConnection, ledger: Ledger) -> None:
     """All changes of the ledger. Raises what the database raises; the transaction is then the caller's to roll back."""
     changes, partition = ledger.changes, ledger.partition
-    await insert_rows(
-        connection, trail, (*TRAIL_COLUMNS, "hash"), [(*_trail_values(row), row_hash) for row, row_hash in changes.rows]
-    )
+    await insert_rows(connection, trail, (*TRAIL_COLUMNS, "hash"), [(*row, row_hash) for row, row_hash in changes.rows])
     await insert_rows(
         connection,
         event_payloads,
@@ -191,7 +186,7 @@ async def _write_dead_letters(connection: AsyncConnection, ledger: Ledger) -> No
 def payload_row(partition: int, logged: LoggedEvent) -> tuple[Any, ...]:
     """What an event brought that may be erased, as a row in the order of PAYLOAD_COLUMNS."""
     record, event = logged.record, logged.record.event
-    reason, attributes = (event.reason, event.attributes) if isinstance(event, StatusEvent) else (None, ())
+    reason, attributes = (event.reason, event.attributes) if event.type == "status" else (None, ())
     return (
         record.workspace,
         partition,
@@ -207,4 +202,4 @@ def payload_row(partition: int, logged: LoggedEvent) -> tuple[Any, ...]:
 
 def _why(record: ApplicableRecord) -> str | None:
     """Why an operator did it. Of a record that was erased before it is written, what an erasure leaves of a row."""
-    return record.why if isinstance(record, OperatorRecord) and record.why != ERASED else None
+    return record.why if record.kind == "operator" and record.why != ERASED else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 from pydantic import ValidationError
@@ -19,9 +20,6 @@ from schemas.records import (
     KNOWN_KINDS,
     ApplicableRecord,
     ControlRecord,
-    EventRecord,
-    OperatorRecord,
-    TickRecord,
     digest_event,
     load_record,
 )
@@ -32,29 +30,22 @@ ReceiptKey = tuple[str, str]
 """Workspace and receipt digest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedEvent:
+class LoggedEvent(NamedTuple):
     """An applicable record with its place and time in the log. `content` is the digest of the event's own fields."""
 
     offset: int
     log_ms: int
     record: ApplicableRecord
     content: str
+    order_key: OrderKey
+    """Which order it is about."""
+    receipt_key: ReceiptKey
+    """Which receipt tells of it."""
 
     @property
     def event_id(self) -> str:
         """The record's event id."""
         return self.record.event_id
-
-    @property
-    def order_key(self) -> OrderKey:
-        """Which order it is about."""
-        return self.record.workspace, self.record.order_id
-
-    @property
-    def receipt_key(self) -> ReceiptKey:
-        """Which receipt tells of it."""
-        return self.record.workspace, self.record.receipt_digest
 
     @property
     def payload(self) -> bytes | None:
@@ -111,8 +102,9 @@ def read_event(
         if _is_of_another_release(value, error):
             raise
         return _unreadable(offset, log_ms, value, str(error), key=key, event_id=event_id)
-    if isinstance(record, EventRecord | OperatorRecord):
-        return LoggedEvent(offset=offset, log_ms=log_ms, record=record, content=digest_event(record.event))
+    if record.kind == "event" or record.kind == "operator":  # noqa: PLR1714 - mypy narrows by this form alone
+        order_key, receipt_key = (record.workspace, record.order_id), (record.workspace, record.receipt_digest)
+        return LoggedEvent(offset, log_ms, record, digest_event(record.event), order_key, receipt_key)
     return LoggedControl(offset=offset, log_ms=log_ms, record=record)
 
 
@@ -141,7 +133,8 @@ def _unreadable(
 def order_key_of(entry: LogEntry) -> OrderKey | None:
     """The order that an entry of the log is about; ticks are about none, nor are bytes whose key cannot be read."""
     if isinstance(entry, LoggedControl):
-        return None if isinstance(entry.record, TickRecord) else (entry.record.workspace, entry.record.order_id)
+        record = entry.record
+        return None if record.kind == "tick" else (record.workspace, record.order_id)
     return entry.order_key
 
 

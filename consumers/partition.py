@@ -255,7 +255,7 @@ class PartitionWorker:
             dead_seq=applied.dead_seq,
             dead_published=dead_published,
         )
-        self._relays.committed(self._cursor)
+        self._relays.committed(self._cursor, applied.rows)
         report_batch(self._parts.metrics, self._partition, applied, start=start, seconds=perf_counter() - began)
         lag_ms = self._parts.clock.now_ms() - applied.watermark_ms
         self._parts.metrics.watermark_lag.labels(str(self._partition)).set(max(0, lag_ms) / 1000)

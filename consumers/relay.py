@@ -1,9 +1,12 @@
 """Committed rows, published: one record a row, to the same partition number of another topic, in the order of `seq`.
 
 A relay runs inside the partition's owner and publishes what is committed, always from the row after the last
-acknowledged one and with one batch in flight. A publish whose answer is lost is sent again as it was, so the topic may
-hold a row twice, never one before its predecessors: a reader that drops what it has seen (`partition`, `seq`) reads
-every row once and in order. How far the relay came rides in the next fenced update (a cursor in `offsets`).
+acknowledged one and with one batch in flight. It reads the rows from the store, or takes those that the applier has
+just committed and still holds in its hands (`Relay.committed`). Those are the same rows; if the very next one is not
+among them the store is asked, and whoever does not know whether a commit took hands none on. A publish whose answer is
+lost is sent again as it was, so the topic may hold a row twice, never one before its predecessors: a reader that drops
+what it has seen (`partition`, `seq`) reads every row once and in order. How far the relay came rides in the next fenced
+update (a cursor in `offsets`).
 
 Two kinds of rows go this way: the trail, to the outcomes topic, and the list of events that were set aside, to the
 dead-letters topic (`consumers.dead_letter_relay`).
@@ -36,12 +39,16 @@ from schemas.times import rfc3339_millis
 
 _log = structlog.get_logger("mealtrail.relay")
 BATCH_ROWS = 1500
-TURNS = 1
+FRESH_ROWS = 2 * BATCH_ROWS
+"""Committed rows that wait in memory for one relay; where there are more they are read from the store again."""
+TURNS = 3
 """Relays of one worker that may have a batch at the log at once. All of them together would fill the log's window of
 unresolved records, which ticks (and, in one process, webhooks) need too."""
 
 ReadRows = Callable[[AsyncConnection, int, int], Awaitable[Sequence[tuple[int, NewRecord]]]]
 """The next rows of a partition after a seq, each with its seq, as they are published."""
+Committed = Sequence[tuple[TrailRow, bytes]]
+"""Rows of the trail with their hashes, in the order of seq."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +81,24 @@ class Relay:
         self._turns = turns
         self.published = published
         self._head = published
+        self._fresh: list[tuple[TrailRow, bytes]] = []
         self._more = asyncio.Event()
 
-    def committed(self, seq: int) -> None:
-        """Rows up to `seq` are in the store. Returns at once."""
+    def committed(self, seq: int, rows: Committed = ()) -> None:
+        """Rows up to `seq` are in the store, `rows` the last of them, if they are at hand. Returns at once."""
         self._head = max(self._head, seq)
+        follows = not self._fresh or self._fresh[-1][0].seq + len(rows) == seq
+        if not follows or len(self._fresh) + len(rows) > FRESH_ROWS:
+            self._fresh.clear()  # others had a hand in the partition, or the relay is behind
+        if len(rows) <= FRESH_ROWS:
+            self._fresh += rows
         self._show_lag()
         self._more.set()
 
     def go_back(self, seq: int) -> None:
         """The topic has rows up to `seq` for sure: those behind it are published again. Returns at once."""
         self.published = min(self.published, seq)
+        self._fresh.clear()  # the store may be another one
 
     async def run(self) -> None:
         """Publishes until cancelled; waits out outages of the log and of the store."""
@@ -103,8 +117,10 @@ class Relay:
 
     async def publish_next(self) -> None:
         """Publishes the next rows. Raises LogUnavailable (then some may be in the topic) or StoreUnavailable."""
-        async with self._store.reading() as connection:
-            rows = await self._publication.read(connection, self._partition, self.published)
+        rows: Sequence[tuple[int, NewRecord]] = self._next_fresh()
+        if not rows:
+            async with self._store.reading() as connection:
+                rows = await self._publication.read(connection, self._partition, self.published)
         if not rows:
             self._head = self.published
             return
@@ -112,6 +128,15 @@ class Relay:
             await self._log.append(self._publication.topic, [record for _, record in rows])
         self.published = rows[-1][0]
         self._show_lag()
+
+    def _next_fresh(self) -> list[tuple[int, NewRecord]]:
+        """The next rows out of memory; none unless the very next one is there. They stay until they are published."""
+        fresh = self._fresh
+        if fresh and (passed := self.published + 1 - fresh[0][0].seq) > 0:
+            del fresh[:passed]
+        if not fresh or fresh[0][0].seq != self.published + 1:
+            return []
+        return [(row.seq, outcome_record(row, row_hash)) for row, row_hash in fresh[:BATCH_ROWS]]
 
     def _show_lag(self) -> None:
         self._publication.lag.labels(str(self._partition)).set(max(0, self._head - self.published))
@@ -124,9 +149,9 @@ class Relays:
     outcomes: Relay
     dead_letters: Relay
 
-    def committed(self, cursor: Cursor) -> None:
-        """Rows up to the cursor's numbers are in the store. Returns at once."""
-        self.outcomes.committed(cursor.seq)
+    def committed(self, cursor: Cursor, rows: Committed = ()) -> None:
+        """Rows up to the cursor's numbers are in the store, `rows` the trail's last, if at hand. Returns at once."""
+        self.outcomes.committed(cursor.seq, rows)
         self.dead_letters.committed(cursor.dead_seq)
 
     def go_back(self, standing: Standing) -> None:

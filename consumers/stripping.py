@@ -7,7 +7,6 @@ repeat. Rows of the trail and their hashes are not touched.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any, assert_never
 
 from consumers.dead_letter import DeadLetter
@@ -41,7 +40,7 @@ def erase(ledger: Ledger, hand: InHand, act: EraseRecord) -> None:
     ledger.changes.erasures.append(Erasure(hand.offset, key, act.classes))
     for held in ledger.held_of(key):
         record = strip(held.logged.record, act.classes)
-        ledger.hold(HeldEvent(replace(held.logged, record=record), held.deadline_ms, held.kind))
+        ledger.hold(HeldEvent(held.logged._replace(record=record), held.deadline_ms, held.kind))
     for letter in ledger.dead_letters_of(key):
         letter.record = _strip_bytes(letter, act.classes)
         ledger.touch(letter)

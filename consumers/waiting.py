@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from consumers.ledger import PARKED_PER_SOURCE, Ledger
 from consumers.ledger_entries import HeldEvent, HoldKind, Receipt
 from consumers.lifecycle import Decision, Situation, decide
@@ -68,4 +66,4 @@ def _without_body(logged: LoggedEvent) -> LoggedEvent:
     """Waiting events are kept without the request's body, which lies with the payloads."""
     if logged.record.payload is None:
         return logged
-    return replace(logged, record=logged.record.model_copy(update={"payload": None}))
+    return logged._replace(record=logged.record.model_copy(update={"payload": None}))

@@ -45,4 +45,7 @@ def cloudevent_headers(
 
 def header(headers: Sequence[tuple[str, bytes]], name: str) -> str | None:
     """The first header of that name as text, or None."""
-    return next((value.decode("utf-8", "replace") for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value.decode("utf-8", "replace")
+    return None

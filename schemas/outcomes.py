@@ -7,9 +7,8 @@ record and from the log's time alone: no wall clock, no database id, no code ver
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,9 +19,11 @@ from schemas.times import TimeMark, rfc3339_micros, rfc3339_millis
 from schemas.verdicts import Reason, Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrailRow:
-    """One verdict (or one inferred step) as the store keeps it. `_us` are microseconds, `_ms` milliseconds."""
+class TrailRow(NamedTuple):
+    """One verdict (or one inferred step) as the store keeps it. `_us` are microseconds, `_ms` milliseconds.
+
+    Its fields are the columns, in their order: rows are made, written and read by the million.
+    """
 
     partition: int
     seq: int

@@ -8,7 +8,7 @@ well, so that a record and its key cannot name an order in two ways.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -208,5 +208,8 @@ def load_record(value: bytes) -> AnyRecord:
 
 def digest_event(event: Event) -> str:
     """Digest of the event's own fields: a repeat has the same one, whatever else its request carried."""
-    fields: dict[str, Any] = orjson.loads(event.model_dump_json(exclude_defaults=True))
-    return content_digest({**fields, "type": getattr(event, "type", "")})
+    fields = event.model_dump(exclude_defaults=True) | {"type": getattr(event, "type", "")}
+    try:
+        return content_digest(fields)
+    except TypeError:  # a whole number beyond 64 bits, which no door lets in: as floating-point, like any reader has it
+        return content_digest(orjson.loads(event.model_dump_json(exclude_defaults=True)) | {"type": fields["type"]})

@@ -24,6 +24,7 @@ class OrderStatus(StrEnum):
 
 FULL_CHAIN: tuple[OrderStatus, ...] = tuple(s for s in OrderStatus if s is not OrderStatus.CANCELLED)
 """Ahead and behind always go by this chain, whatever the fulfilment leaves out."""
+_COLLECTED_CHAIN: tuple[OrderStatus, ...] = tuple(s for s in FULL_CHAIN if s is not OrderStatus.TAKEN_BY_COURIER)
 
 
 class Fulfilment(StrEnum):
@@ -65,6 +66,4 @@ class Policy(StrEnum):
 
 def chain_of(fulfilment: Fulfilment | None) -> tuple[OrderStatus, ...]:
     """The statuses an order of this fulfilment goes through, in order; collected orders have no courier."""
-    if fulfilment in (Fulfilment.PICKUP, Fulfilment.DINE_IN):
-        return tuple(s for s in FULL_CHAIN if s is not OrderStatus.TAKEN_BY_COURIER)
-    return FULL_CHAIN
+    return _COLLECTED_CHAIN if fulfilment in (Fulfilment.PICKUP, Fulfilment.DINE_IN) else FULL_CHAIN

@@ -31,16 +31,21 @@ def micros(moment: datetime) -> int:
 
 @lru_cache(maxsize=4096)
 def _whole_second(seconds: int) -> str:
-    """`YYYY-MM-DDTHH:MM:SS` of a second since the epoch; neighbours in a log share it."""
+    """`YYYY-MM-DDTHH:MM:SS` of a second since the epoch; neighbours in a log share it.
+
+    A time is printed up to four times, too: hashed, published, and once more each as the one of the step before.
+    """
     return (EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
+@lru_cache(maxsize=8192)
 def rfc3339_micros(us: int) -> str:
     """Microseconds since the epoch as `YYYY-MM-DDTHH:MM:SS.ffffffZ`, always six digits."""
     seconds, fraction = divmod(us, 1_000_000)
     return f"{_whole_second(seconds)}.{fraction:06d}Z"
 
 
+@lru_cache(maxsize=4096)
 def rfc3339_millis(ms: int) -> str:
     """Milliseconds since the epoch as `YYYY-MM-DDTHH:MM:SS.fffZ`, always three digits."""
     seconds, fraction = divmod(ms, 1000)

@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 
 from backbone.eventlog import kafka_teardown as inside
 from backbone.eventlog.port import Bounds, LogRecord
+from schemas.cloudevents import Headers
 from schemas.errors import LogGap, LogUnavailable, PartitionLost
 
 LookUpBounds = Callable[[str, Collection[int]], Awaitable[Mapping[int, Bounds]]]
@@ -197,7 +199,7 @@ class KafkaReader:
                     record.timestamp,
                     record.key,
                     record.value if record.value is not None else b"",
-                    tuple((name, value if value is not None else b"") for name, value in record.headers),
+                    _headers(record.headers),
                 )
             )
         position = inside.position_of(self.consumer, partition)
@@ -208,3 +210,11 @@ class KafkaReader:
                 offset=offset,
             )
         return records
+
+
+def _headers(found: Sequence[tuple[str, bytes | None]]) -> Headers:
+    """The headers as they came; one without a value has an empty one."""
+    for _, value in found:
+        if value is None:
+            return tuple((name, value or b"") for name, value in found)
+    return cast("Headers", tuple(found))

@@ -36,9 +36,8 @@ class Position(NamedTuple):
     log_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    """A record as read back."""
+class LogRecord(NamedTuple):
+    """A record as read back. A tuple, since they are made by the thousand."""
 
     partition: int
     offset: int

@@ -3,10 +3,14 @@
 `advance` goes one step down the chain (collected orders go from READY straight to DELIVERED), `cancel` leads from any
 status to CANCELLED, and `correct_to_…` is an operator's move to any status of the order's chain. Who may ask for which
 move, and when, is the verdict table's business (`consumers.lifecycle.table`).
+
+The machine is asked once for each way there is: seven statuses, seven targets, five fulfilments. Its answer depends on
+nothing else, so it is remembered; a trigger costs as much as all the rest of a decision.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -68,7 +72,8 @@ def build_machine() -> Machine:
 MACHINE = build_machine()
 
 
-def walk(start: OrderStatus, target: OrderStatus, fulfilment: Fulfilment | None) -> list[OrderStatus]:
+@cache
+def walk(start: OrderStatus, target: OrderStatus, fulfilment: Fulfilment | None) -> tuple[OrderStatus, ...]:
     """The statuses passed through from `start` (left out) to `target` (the last), each a legal step.
 
     Raises transitions.MachineError when no legal step leads on; the verdict table never asks for such a walk.
@@ -76,15 +81,16 @@ def walk(start: OrderStatus, target: OrderStatus, fulfilment: Fulfilment | None)
     subject = Subject(start, fulfilment)
     if target is OrderStatus.CANCELLED:
         MACHINE.events["cancel"].trigger(subject)
-        return [subject.state]
+        return (subject.state,)
     passed: list[OrderStatus] = []
     while subject.state is not target:
         if not MACHINE.events["advance"].trigger(subject):
             raise MachineError(f"no step leads on from {subject.state} in a {fulfilment} order")
         passed.append(subject.state)
-    return passed
+    return tuple(passed)
 
 
+@cache
 def correct(start: OrderStatus, target: OrderStatus, fulfilment: Fulfilment | None) -> OrderStatus:
     """An operator's move. Raises transitions.MachineError for a status the order's chain leaves out."""
     subject = Subject(start, fulfilment)

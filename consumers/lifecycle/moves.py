@@ -7,18 +7,19 @@ data and decide nothing (`consumers.fold` merges them).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
 
 from consumers.lifecycle.machine import correct, walk
 from consumers.lifecycle.state import RANK, OrderState, PassedBy, Situation, Undone
 from consumers.lifecycle.table import Decision
-from schemas.events import OrderAmended, OrderPlaced, StatusEvent
-from schemas.statuses import FULL_CHAIN, PARTY_SLOTS, OrderStatus, Role
+from schemas.events import OrderAmended
+from schemas.statuses import FULL_CHAIN, PARTY_SLOTS, Fulfilment, OrderStatus, Role
 from schemas.verdicts import Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One status entered. `inferred`: passed over, no webhook of its own."""
 
     from_status: OrderStatus | None
@@ -34,10 +35,11 @@ def follow(s: Situation, decision: Decision) -> tuple[OrderState | None, tuple[S
     if order is None or decision.verdict in (None, Verdict.REJECTED, Verdict.DUPLICATE):
         return order, ()
     steps: tuple[Step, ...] = ()
-    if decision.verdict is Verdict.APPLIED and isinstance(s.event, StatusEvent):
-        order, steps = _move(order, s, s.event.status)
-    elif isinstance(s.event, OrderAmended):
-        order = _amend(order, s.event)
+    event = s.event
+    if decision.verdict is Verdict.APPLIED and event.type == "status":
+        order, steps = _move(order, s, event.status)
+    elif event.type == "amendment":
+        order = _amend(order, event)
     elif s.announces and s.source.role is not Role.OPERATOR:
         order = _fill(order, s)
     return _remember_report(order, s), steps
@@ -50,7 +52,7 @@ def announce(s: Situation) -> OrderState:
         workspace=s.workspace,
         order_id=s.order_id,
         status=OrderStatus.NEW,
-        fulfilment=s.event.fulfilment if isinstance(s.event, OrderPlaced) else None,
+        fulfilment=s.event.fulfilment if s.event.type == "announcement" else None,
         parties=offered,
         announced_ms=s.received_ms,
         placed_us=s.event.occurred_us,
@@ -62,7 +64,7 @@ def announce(s: Situation) -> OrderState:
 
 def _offered(s: Situation) -> dict[str, str]:
     """The parties an announcement names; a marketplace that announces is the order's marketplace."""
-    named_now = s.event.parties if isinstance(s.event, OrderPlaced) else {}
+    named_now = s.event.parties if s.event.type == "announcement" else {}
     offered: dict[str, str] = {str(slot): party for slot, party in named_now.items()}
     if s.source.role is Role.MARKETPLACE:
         # ADR 0008, item 10. `_own_marketplace` in service/ingress/announcements.py refuses at the door what this would
@@ -79,15 +81,15 @@ def _fill(order: OrderState, s: Situation) -> OrderState:
         return order
     offered = _offered(s)
     missing = {slot: party for slot, party in offered.items() if slot not in order.parties}
-    fulfilment = s.event.fulfilment if isinstance(s.event, OrderPlaced) else None
+    fulfilment = s.event.fulfilment if s.event.type == "announcement" else None
     if not missing and (order.fulfilment is not None or fulfilment is None):
         return order
-    return replace(_name_parties(order, {**missing}), fulfilment=order.fulfilment or fulfilment)
+    return _name_parties(order, {**missing})._replace(fulfilment=order.fulfilment or fulfilment)
 
 
 def _amend(order: OrderState, event: OrderAmended) -> OrderState:
     amended = _name_parties(order, {str(slot): party for slot, party in event.parties.items()})
-    return replace(amended, fulfilment=event.fulfilment or order.fulfilment, revision=order.revision + 1)
+    return amended._replace(fulfilment=event.fulfilment or order.fulfilment, revision=order.revision + 1)
 
 
 def _name_parties(order: OrderState, named: dict[str, str | None]) -> OrderState:
@@ -103,36 +105,55 @@ def _name_parties(order: OrderState, named: dict[str, str | None]) -> OrderState
         if new is not None:
             parties[slot] = new
         former[slot] = tuple(gone)
-    return replace(order, parties=parties, former={slot: gone for slot, gone in former.items() if gone})
+    return order._replace(parties=parties, former={slot: gone for slot, gone in former.items() if gone})
 
 
 def _move(order: OrderState, s: Situation, target: OrderStatus) -> tuple[OrderState, tuple[Step, ...]]:
-    passer = PassedBy(s.offset, s.received_ms, s.source.uid, s.occurred_us)
+    revision, undone = order.revision, order.undone
     if s.source.role is Role.OPERATOR:
         correct(order.status, target, order.fulfilment)
         steps: tuple[Step, ...] = (Step(order.status, target, inferred=False),)
+        revision, undone = revision + 1, _undone(order, target, Undone(s.offset, s.received_ms))
     else:
-        path = walk(order.status, target, order.fulfilment)
-        steps = tuple(
-            Step(here, there, inferred=there is not target)
-            for here, there in zip((order.status, *path), path, strict=False)
-        )
-    moved = replace(order, status=target, step_received_ms=s.received_ms, step_occurred_us=s.occurred_us)
-    if s.source.role is Role.OPERATOR:
-        moved = replace(
-            moved, revision=order.revision + 1, undone=_undone(order, target, Undone(s.offset, s.received_ms))
-        )
+        steps = _steps(order.status, target, order.fulfilment)
+    passer = PassedBy(s.offset, s.received_ms, s.source.uid, s.occurred_us)
     if target is OrderStatus.CANCELLED:
-        return replace(moved, cancellation=passer, status_before_cancellation=order.status), steps
+        passers, cancellation, before = order.passers, passer, order.status
+    else:
+        passers, cancellation, before = _passers(order, target, passer), None, None
+    moved = order._replace(
+        status=target,
+        step_received_ms=s.received_ms,
+        step_occurred_us=s.occurred_us,
+        revision=revision,
+        passers=passers,
+        cancellation=cancellation,
+        status_before_cancellation=before,
+        undone=undone,
+    )
+    return moved, steps
+
+
+@cache
+def _steps(start: OrderStatus, target: OrderStatus, fulfilment: Fulfilment | None) -> tuple[Step, ...]:
+    """The walk as steps: those passed over are inferred."""
+    path = walk(start, target, fulfilment)
+    return tuple(
+        Step(here, there, inferred=there is not target) for here, there in zip((start, *path), path, strict=False)
+    )
+
+
+def _passers(order: OrderState, target: OrderStatus, passer: PassedBy) -> dict[OrderStatus, PassedBy]:
+    """What passed which status, once the order stands at `target`."""
     reached = order.status_before_cancellation if order.status is OrderStatus.CANCELLED else order.status
-    start = RANK[reached] if reached is not None else 0
-    passers = {status: by for status, by in order.passers.items() if RANK[status] < RANK[target]}
-    for status in FULL_CHAIN[start : RANK[target]]:
+    start, end = RANK[reached] if reached is not None else 0, RANK[target]
+    passers = {status: by for status, by in order.passers.items() if RANK[status] < end}
+    for status in FULL_CHAIN[start:end]:
         passers[status] = passer
-    return replace(moved, passers=passers, cancellation=None, status_before_cancellation=None), steps
+    return passers
 
 
-def _undone(order: OrderState, target: OrderStatus, by: Undone) -> dict[OrderStatus, Undone]:
+def _undone(order: OrderState, target: OrderStatus, by: Undone) -> Mapping[OrderStatus, Undone]:
     """The statuses an operator's move takes back: those beyond its target that had been reached."""
     reached = order.status
     undone = dict(order.undone)
@@ -147,9 +168,9 @@ def _undone(order: OrderState, target: OrderStatus, by: Undone) -> dict[OrderSta
 
 def _remember_report(order: OrderState, s: Situation) -> OrderState:
     """Which source has reported which status; row 9 asks for it when an event has no time."""
-    if not isinstance(s.event, StatusEvent):
+    if s.event.type != "status":
         return order
     known = order.reported.get(s.event.status, ())
     if s.source.uid in known:
         return order
-    return replace(order, reported={**order.reported, s.event.status: (*known, s.source.uid)})
+    return order._replace(reported={**order.reported, s.event.status: (*known, s.source.uid)})

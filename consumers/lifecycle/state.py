@@ -5,16 +5,19 @@ All of it comes from records of the order's own partition: no clock, no cache, n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from schemas.events import AnyEvent, OrderPlaced, StatusEvent
+from schemas.events import AnyEvent
 from schemas.records import SourceStamp
 from schemas.statuses import FULL_CHAIN, SLOT_OF, Fulfilment, OrderStatus, Role, chain_of
 from schemas.times import is_plausible
 from schemas.verdicts import Reason, ReceiptState, Verdict
 
 RANK: dict[OrderStatus, int] = {status: rank for rank, status in enumerate(FULL_CHAIN)}
+_NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class PassedBy(NamedTuple):
@@ -33,28 +36,29 @@ class Undone(NamedTuple):
     log_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderState:
-    """One order as decisions see it."""
+class OrderState(NamedTuple):
+    """One order as decisions see it. A tuple, since every move makes a new one: `_replace` costs a seventh of what a
+    frozen dataclass takes.
+    """
 
     workspace: str
     order_id: str
     status: OrderStatus
-    fulfilment: Fulfilment | None = None
-    parties: dict[str, str] = field(default_factory=dict)
-    former: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    revision: int = 0
-    """Counts changes by operators and amendments; a rejection may be tried again once it has grown."""
-    passers: dict[OrderStatus, PassedBy] = field(default_factory=dict)
-    cancellation: PassedBy | None = None
-    status_before_cancellation: OrderStatus | None = None
-    undone: dict[OrderStatus, Undone] = field(default_factory=dict)
-    reported: dict[OrderStatus, tuple[str, ...]] = field(default_factory=dict)
-    """Which sources have reported which status; refused attempts do not count."""
     announced_ms: int
-    placed_us: int | None = None
     step_received_ms: int
     step_occurred_us: int | None = None
+    placed_us: int | None = None
+    fulfilment: Fulfilment | None = None
+    parties: Mapping[str, str] = _NONE
+    former: Mapping[str, tuple[str, ...]] = _NONE
+    revision: int = 0
+    """Counts changes by operators and amendments; a rejection may be tried again once it has grown."""
+    passers: Mapping[OrderStatus, PassedBy] = _NONE
+    cancellation: PassedBy | None = None
+    status_before_cancellation: OrderStatus | None = None
+    undone: Mapping[OrderStatus, Undone] = _NONE
+    reported: Mapping[OrderStatus, tuple[str, ...]] = _NONE
+    """Which sources have reported which status; refused attempts do not count."""
 
     def skips_to(self, status: OrderStatus) -> bool:
         """Whether a status of the order's own chain lies between where it stands and that status."""
@@ -70,17 +74,15 @@ class OrderState:
 
     def names(self, source: SourceStamp) -> bool:
         """Whether a current party of the order is one the source speaks for."""
-        return self._among(source, (self.parties.get(SLOT_OF.get(source.role, "")),))
+        slot = SLOT_OF.get(source.role)
+        return slot is None or source.parties is None or self.parties.get(slot) in source.parties
 
     def named_formerly(self, source: SourceStamp) -> bool:
         """Whether a replaced party of the order is one the source speaks for."""
-        return self._among(source, self.former.get(SLOT_OF.get(source.role, ""), ()))
-
-    @staticmethod
-    def _among(source: SourceStamp, parties: tuple[str | None, ...]) -> bool:
-        if source.role not in SLOT_OF or source.parties is None:
+        slot = SLOT_OF.get(source.role)
+        if slot is None or source.parties is None:
             return True
-        return any(party in source.parties for party in parties)
+        return any(party in source.parties for party in self.former.get(slot, ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +99,11 @@ class Attempt:
     """Digests of other contents that came under the same event id and were rejected."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Situation:
-    """Everything one decision looks at."""
+    """Everything one decision looks at. Nobody changes it once it is made; what rows ask for again and again is found
+    out then.
+    """
 
     workspace: str
     order_id: str
@@ -120,23 +124,20 @@ class Situation:
     """The same for a strict source's event that is more than one status ahead."""
     too_large: bool = False
     """Whether the order would hold more details or external ids than it may, if this event were taken."""
+    occurred_us: int | None = field(init=False)
+    """The sender's time if it may be believed, else None."""
+    announces: bool = field(init=False)
+    """Whether the event tells of a new order. NEW from someone who may announce is an announcement too."""
+    foreign: bool = field(init=False)
+    """Whether the order is unknown or names no party of the source, now or formerly."""
 
-    @property
-    def occurred_us(self) -> int | None:
-        """The sender's time if it may be believed, else None."""
-        us = self.event.occurred_us
-        if us is None or self.event.occurred_mark is not None or not is_plausible(us, self.received_ms):
-            return None
-        return us
-
-    @property
-    def announces(self) -> bool:
-        """Whether the event tells of a new order. NEW from someone who may announce is an announcement too."""
-        if isinstance(self.event, StatusEvent):
-            return self.event.status is OrderStatus.NEW and self.source.role is not Role.OPERATOR
-        return isinstance(self.event, OrderPlaced)
-
-    @property
-    def foreign(self) -> bool:
-        """Whether the order is unknown or names no party of the source, now or formerly."""
-        return self.order is None or not (self.order.names(self.source) or self.order.named_formerly(self.source))
+    def __post_init__(self) -> None:
+        event, source, order = self.event, self.source, self.order
+        us = event.occurred_us
+        is_believed = us is not None and event.occurred_mark is None and is_plausible(us, self.received_ms)
+        self.occurred_us = us if is_believed else None
+        if event.type == "status":
+            self.announces = event.status is OrderStatus.NEW and source.role is not Role.OPERATOR
+        else:
+            self.announces = event.type == "announcement"
+        self.foreign = order is None or not (order.names(source) or order.named_formerly(source))

@@ -12,10 +12,10 @@ fulfilment is amended like parties, by those who may name parties, since it deci
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from consumers.lifecycle.state import RANK, OrderState, PassedBy, Situation
-from schemas.events import FactEvent, OrderAmended, StatusEvent
+from schemas.events import OrderAmended
 from schemas.statuses import FULL_CHAIN, Fulfilment, OrderStatus, Policy, Role, chain_of
 from schemas.verdicts import ALWAYS_CURABLE, Reason, ReceiptState, Verdict
 
@@ -23,8 +23,7 @@ MAY_ANNOUNCE = frozenset({Role.MARKETPLACE, Role.PLATFORM})
 _SELF_DELIVERED = frozenset({Fulfilment.OWN_DELIVERY, Fulfilment.PICKUP, Fulfilment.DINE_IN})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(NamedTuple):
     """What becomes of an event, and which row of the table says so."""
 
     row: int
@@ -83,7 +82,7 @@ def unknown_or_foreign(s: Situation) -> Decision | None:
     """
     if not s.foreign:
         return None
-    is_new = s.announces or (isinstance(s.event, StatusEvent) and s.event.status is OrderStatus.NEW)
+    is_new = s.announces or (s.event.type == "status" and s.event.status is OrderStatus.NEW)
     if is_new and s.source.role not in MAY_ANNOUNCE:
         return _rejected(2, Reason.ROLE_NOT_PERMITTED)
     if is_new and s.order is None:
@@ -100,27 +99,27 @@ def no_place_in_the_lifecycle(s: Situation) -> Decision | None:
         is_noted = False
     elif s.announces:
         is_noted = s.source.role in MAY_ANNOUNCE
-    elif isinstance(event, StatusEvent):
+    elif event.type == "status":
         gave_up = s.source.role is Role.COURIER and event.status is OrderStatus.CANCELLED
         left_out = event.status in FULL_CHAIN and event.status not in chain_of(order.fulfilment)
         is_noted = gave_up or left_out
-    elif isinstance(event, OrderAmended):
+    elif event.type == "amendment":
         is_noted = role_may_amend(s.source.role, event) and order.names(s.source)
     else:
-        is_noted = isinstance(event, FactEvent)
+        is_noted = event.type == "fact"
     return Decision(row=3, verdict=Verdict.NOTED) if is_noted else None
 
 
 def not_permitted(s: Situation) -> Decision | None:
     """Row 4: the role may not make this move or amendment; a former party's move ahead; more than an order may hold."""
     order, event = _known(s), s.event
-    if isinstance(event, OrderAmended):
+    if event.type == "amendment":
         if not role_may_amend(s.source.role, event):
             return _rejected(4, Reason.ROLE_NOT_PERMITTED)
         return _rejected(4, Reason.TOO_LARGE if order.names(s.source) else Reason.NOT_YOUR_ORDER)
     if s.announces and s.source.role in MAY_ANNOUNCE:
         return _rejected(4, Reason.TOO_LARGE)
-    if s.announces or not isinstance(event, StatusEvent) or not role_may_move(s.source.role, event.status, order):
+    if s.announces or event.type != "status" or not role_may_move(s.source.role, event.status, order):
         return _rejected(4, Reason.ROLE_NOT_PERMITTED)
     if _is_ahead(order, event.status) and not order.names(s.source):
         return _rejected(4, Reason.NOT_YOUR_ORDER)
@@ -214,7 +213,7 @@ def _known(s: Situation) -> OrderState:
 
 
 def _status(s: Situation) -> OrderStatus:
-    if not isinstance(s.event, StatusEvent):
+    if s.event.type != "status":
         raise TypeError("rows 3 and 4 answer for all but status events")
     return s.event.status
 

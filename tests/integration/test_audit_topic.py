@@ -1,7 +1,6 @@
 """The outcomes topic shows what a store that fits itself hides; on the embedded log and on Kafka."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,7 +122,7 @@ async def test_the_first_of_each_partition_is_named(filled: Store, published: Lo
     """One finding does not hide another partition's."""
     for partition, changed in ((0, 7), (2, 4)):
         rows = story(partition)
-        rows[changed - 1] = replace(rows[changed - 1], reason="x")
+        rows[changed - 1] = rows[changed - 1]._replace(reason="x")
         await rewrite_trail(filled, partition, rows)
     report = await compared(filled, published)
     assert [(bad["partition"], bad["seq"]) for bad in report.bad] == [(0, 7), (2, 4)]
@@ -140,7 +139,7 @@ async def test_a_gap_in_the_topic_is_found(filled: Store, event_log: LogUnderTes
 
 async def test_a_repeat_with_other_content_is_found(filled: Store, published: LogUnderTest) -> None:
     """A reader that starts late would take it for the row."""
-    forged = records([replace(row, order_id="another") for row in story(0)])
+    forged = records([row._replace(order_id="another") for row in story(0)])
     await published.log.append(published.outcomes, [forged[4]])
     [bad] = (await compared(filled, published)).bad
     assert (bad["partition"], bad["seq"]) == (0, 5)
@@ -164,7 +163,7 @@ async def test_rows_before_the_topics_first_one_are_proven_by_its_hash(filled: S
     report = await compared(filled, trimmed)
     assert (report.bad, report.spans[0].first) == ((), 7)
     rows = story(0)
-    rows[2] = replace(rows[2], reason="x")
+    rows[2] = rows[2]._replace(reason="x")
     await rewrite_trail(filled, 0, rows)
     [bad] = (await compared(filled, trimmed)).bad
     assert (bad["partition"], bad["seq"]) == (0, 7)

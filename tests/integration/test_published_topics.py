@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,7 @@ async def test_a_store_put_back_under_a_running_worker_follows_the_list_too(
             worker._applier.store = older
             worker._parts.published._store = older
         late = event_record("late", placed(restaurant="r1"), PLATFORM)
-        fill(deployment.log, [replace(logged([(late, 1)])[0], partition=0, log_ms=START_MS + 10**9)])
+        fill(deployment.log, [logged([(late, 1)])[0]._replace(partition=0, log_ms=START_MS + 10**9)])
         end = deployment.log.topics.partition(RECEIVED, 0).bounds.end
 
         async def is_applied() -> bool:

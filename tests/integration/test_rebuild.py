@@ -189,7 +189,7 @@ async def test_a_list_with_a_gap_is_refused(files: Stores, gone: int) -> None:
     deployment = await lived(files.lost)
     del deployment.log.topics.partition(DEAD_LETTERS, 0).records[gone]
     deployment.log.topics.partition(DEAD_LETTERS, 0).records[gone:] = [
-        replace(record, offset=record.offset - 1)
+        record._replace(offset=record.offset - 1)
         for record in deployment.log.topics.partition(DEAD_LETTERS, 0).records[gone:]
     ]
     with pytest.raises(RebuildRefused, match=f"after number {gone} comes {gone + 2}"):
@@ -267,7 +267,7 @@ async def test_another_decision_is_reported_at_its_row(stores: Stores) -> None:
     await deployment.publish()
     altered = log.topics.partition(RECEIVED, 0).records
     odd = event_record("o2", placed(restaurant="r1"), platform, event_id="odd")
-    altered[2] = replace(altered[2], value=dump_record(odd))
+    altered[2] = altered[2]._replace(value=dump_record(odd))
     done = await deployment.rebuild_into(stores.new).run()
     found = done.partitions[0].comparison
     assert found.first is not None
@@ -300,7 +300,7 @@ async def test_a_hole_in_the_outcomes_topic_is_reported_and_filled(files: Stores
     """Its readers were promised every number: rows are published again from the hole on."""
     deployment = await lived(files.lost)
     partition = deployment.log.topics.partition(OUTCOMES, 1)
-    partition.records[10:] = [replace(record, offset=record.offset - 1) for record in partition.records[11:]]
+    partition.records[10:] = [record._replace(offset=record.offset - 1) for record in partition.records[11:]]
     done = await deployment.rebuild_into(files.new).run(accept_differences=True)
     found = done.partitions[1].comparison
     assert (found.missing, found.first_missing, found.differing) == (1, 11, 0)

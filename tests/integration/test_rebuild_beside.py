@@ -94,7 +94,7 @@ async def test_an_outcomes_topic_without_its_beginning_is_a_finding(files: tuple
     """Nothing expired, and its first row is not the first: it was made anew. All is published again."""
     deployment = await lived(files[0])
     partition = deployment.log.topics.partition(OUTCOMES, 1)
-    partition.records[:] = [replace(record, offset=n) for n, record in enumerate(partition.records[10:])]
+    partition.records[:] = [record._replace(offset=n) for n, record in enumerate(partition.records[10:])]
     done = await deployment.rebuild_into(files[1]).run(accept_differences=True)
     found = done.partitions[1].comparison
     assert (done.same, found.missing, found.first_missing) == (False, 10, 1)

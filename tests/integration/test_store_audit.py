@@ -1,7 +1,6 @@
 """verify_chains finds what was done to a trail behind its back. Triggers are off for the length of the deed."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -118,8 +117,8 @@ async def test_the_bytes_of_events_are_held_against_their_rows(owned: Store) -> 
     """Whole, without a body and erased are counted; a changed byte or salt is found, and the chain stays good."""
     rows = [trail_row(5, n) for n in range(1, 7)]
     for n in (0, 1, 2):
-        rows[n] = replace(rows[n], payload_digest=payload_digest(b"salt", b"{%d}" % n))
-    rows[5] = replace(rows[5], inferred=True)
+        rows[n] = rows[n]._replace(payload_digest=payload_digest(b"salt", b"{%d}" % n))
+    rows[5] = rows[5]._replace(inferred=True)
     await write_trail(owned, rows)
     for n in (0, 1, 2):
         await write_payload(owned, rows[n], b"{%d}" % n, b"salt")

@@ -1,7 +1,6 @@
 """Two stores with a trail of three orders, opened as their owner, for tests that tamper with them."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -48,7 +47,7 @@ def without_order(rows: list[TrailRow], order_id: str) -> list[TrailRow]:
 
 def moved_earlier(rows: list[TrailRow], ms: int) -> list[TrailRow]:
     """Every row with another log time."""
-    return [replace(row, received_ms=row.received_ms - ms, decided_ms=row.decided_ms - ms) for row in rows]
+    return [row._replace(received_ms=row.received_ms - ms, decided_ms=row.decided_ms - ms) for row in rows]
 
 
 async def write_receipts(store: Store) -> None:

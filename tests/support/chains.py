@@ -1,7 +1,6 @@
 """Orders and trails written straight into a store, with true hashes, for tests of what reads them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import text
@@ -65,7 +64,7 @@ async def write_trail(store: Store, rows: Sequence[TrailRow]) -> None:
     values = []
     for row in rows:
         head = hash_row(head, row)
-        values.append({**asdict(row), "hash": head})
+        values.append({**row._asdict(), "hash": head})
     async with store.transaction() as connection:
         await connection.execute(trail.insert(), values)
         await write_offsets(connection, rows[-1].partition, rows[-1].offset + 1, seq=rows[-1].seq, head=head)
@@ -79,9 +78,9 @@ async def rewrite_trail(store: Store, partition: int, rows: Sequence[TrailRow]) 
     head = GENESIS
     values = []
     for seq, row in enumerate(rows, 1):
-        forged = replace(row, partition=partition, seq=seq)
+        forged = row._replace(partition=partition, seq=seq)
         head = hash_row(head, forged)
-        values.append({**asdict(forged), "hash": head})
+        values.append({**forged._asdict(), "hash": head})
     async with store.transaction() as connection:
         await connection.execute(trail.insert(), values)
         await connection.execute(

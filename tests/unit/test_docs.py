@@ -6,7 +6,6 @@ import ast
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -280,7 +279,7 @@ def test_the_documented_verification_finds_what_was_changed(
 )
 def test_the_documented_verification_prints_as_we_do(order_id: str, offset: int) -> None:
     """Python's own JSON gives the canonical bytes for whatever an id may hold."""
-    row: TrailRow = replace(trail_row(0, 1), order_id=order_id, offset=offset)
+    row: TrailRow = trail_row(0, 1)._replace(order_id=order_id, offset=offset)
     document = outcome_document(row, hash_row(GENESIS, row))
     assert run_code(OUTCOMES, "verify")["verify"]([document]) == {0: (1, document["hash"])}
 

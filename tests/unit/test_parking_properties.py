@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -44,7 +43,7 @@ troubles = st.builds(
 
 def trail_of(ledger: Ledger, orders: set[str]) -> list[TrailRow]:
     """The rows of these orders as they would be numbered anywhere."""
-    return [replace(row, seq=0) for row, _ in ledger.changes.rows if row.order_id in orders]
+    return [row._replace(seq=0) for row, _ in ledger.changes.rows if row.order_id in orders]
 
 
 def check_oracle(trouble: Trouble, limits: Limits = DEFAULT_LIMITS) -> Ledger:
