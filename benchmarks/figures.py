@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.apply.figure import ApplyOptions, measure_apply
 from benchmarks.ingress.figure import INGRESS
+from benchmarks.ingress.latency import INGRESS_LATENCY
 from benchmarks.model import Figure
 from benchmarks.parts import Parts
 from benchmarks.plans import Options, Plan, Work
@@ -16,6 +17,7 @@ async def _apply(parts: Parts, options: Options, report: Report) -> Figure:
 
 PLANS = (
     INGRESS,
+    INGRESS_LATENCY,
     Plan(
         name="apply",
         title="apply: rate, against a plain ORM consumer",
