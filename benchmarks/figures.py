@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.apply.figure import ApplyOptions, measure_apply
+from benchmarks.end_to_end.figure import EMBEDDED, END_TO_END
 from benchmarks.ingress.figure import INGRESS
 from benchmarks.ingress.latency import INGRESS_LATENCY
 from benchmarks.model import Figure
@@ -24,4 +25,6 @@ PLANS = (
         measure=_apply,
         work=lambda options: Work(3 * options.rounds, 10 + 3 * options.rounds * (options.seconds + 3)),
     ),
+    END_TO_END,
+    EMBEDDED,
 )
