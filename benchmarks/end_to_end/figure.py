@@ -115,8 +115,8 @@ def _fill(figure: Figure, views: dict[float, Views], more: dict[str, Views], ret
         Chart(title=f"{figure.name}: to the outcomes topic", x_label="events/s", y_label="ms", series=tuple(series))
     )
     figure.notes.append(
-        f"outcomes topic: every event; receipt: {SAMPLES_PER_S} events a second, each asked for again 5 ms after "
-        "each answer"
+        f"outcomes topic: every event; receipt: {SAMPLES_PER_S} events a second, each asked for again 5 ms (from "
+        "50 ms on: a tenth of its age) after each answer"
     )
     figure.notes += retries.note()
 
