@@ -10,9 +10,9 @@ import asyncpg
 
 from benchmarks.durable_postgres import measure_commits, plain_url
 from benchmarks.machine import CoreMeter
+from benchmarks.model import Measurement
 from benchmarks.parts import Parts
 from benchmarks.processes import MeasurementError, Process
-from benchmarks.rounds import Measurement
 from benchmarks.summary import steady_rate
 from tests.support.postgres_databases import DatabaseUrls
 

@@ -11,9 +11,10 @@ from backbone.eventlog.port import EventLog
 from backbone.store.migration import migrate
 from benchmarks.apply.contender import ConsumerOnTopic, CountOutcomes, Prepare
 from benchmarks.apply.records import fill
+from benchmarks.model import Comparison, Figure
 from benchmarks.parts import PARTITIONS, Parts, make_prefix, settings_of
 from benchmarks.processes import Process
-from benchmarks.rounds import Comparison, Figure, Report, run_rounds
+from benchmarks.rounds import Report, run_rounds
 from benchmarks.summary import summarise
 from schemas.topics import OUTCOMES, RECEIVED, topic_specs
 from tests.support.postgres_databases import DatabaseUrls

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import orjson
 
 from benchmarks.machine import CoreMeter, Cores
+from benchmarks.model import Measurement
 from benchmarks.processes import MeasurementError, Process
-from benchmarks.rounds import Measurement
 
 
 @dataclass(slots=True)

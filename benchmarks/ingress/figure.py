@@ -15,9 +15,11 @@ from backbone.store.engine import open_store
 from backbone.store.secrets import SecretBox
 from backbone.store.sources import NewSource, SourceRepository
 from benchmarks.ingress.contender import ServerUnderLoad
+from benchmarks.model import Comparison, Figure
 from benchmarks.parts import PARTITIONS, Parts, make_prefix, settings_of
+from benchmarks.plans import Options, Plan, Work
 from benchmarks.processes import MeasurementError, Process, listening
-from benchmarks.rounds import Comparison, Figure, Report, run_rounds
+from benchmarks.rounds import Report, run_rounds
 from kafka_broker import free_port
 from schemas.statuses import Role
 from schemas.topics import RECEIVED, topic_specs
@@ -117,3 +119,15 @@ async def _check_all_stored(settings: Settings, figure: Figure, contenders: dict
             figure.notes.append(f"{contender.name}: {contender.accepted} answered 202, {stored} records in Kafka")
     finally:
         await log.stop()
+
+
+async def _measure(parts: Parts, options: Options, report: Report) -> Figure:
+    return await measure_ingress(parts, IngressOptions(rounds=options.rounds, seconds=options.seconds), report)
+
+
+INGRESS = Plan(
+    name="ingress",
+    title="ingress: requests a second at saturation",
+    measure=_measure,
+    work=lambda options: Work(3 * options.rounds, 10 + 3 * options.rounds * (options.seconds + 2)),
+)
