@@ -137,8 +137,10 @@ class Story:
         return stamp([parsed], source, raw, partitions=self._partitions)[0].record
 
 
-async def fill(log: EventLog, topic: str, records: Iterable[NewRecord]) -> None:
-    """Appends the records to the topic. Raises LogUnavailable."""
-    waiting = iter(records)
+async def fill(log: EventLog, topic: str, records: Iterable[NewRecord]) -> int:
+    """Appends the records to the topic and tells how many they were. Raises LogUnavailable."""
+    waiting, count = iter(records), 0
     while chunk := list(itertools.islice(waiting, _CHUNK)):
         await log.append(topic, chunk)
+        count += len(chunk)
+    return count

@@ -37,7 +37,14 @@ UNFINISHED = 200
 _EVENTS = 9_650  # give about BASE_ROWS rows
 _AT_ONCE = 25  # copies in one transaction
 
-_MOVED_MS = ("received_ms", "decided_ms", "previous_received_ms", "first_received_ms", "announced_ms")
+_MOVED_MS = (
+    "received_ms",
+    "decided_ms",
+    "previous_received_ms",
+    "first_received_ms",
+    "announced_ms",
+    "step_received_ms",
+)
 _PLACES = ("offset", "first_offset", "last_offset")
 _PARTIES = ("restaurant", "courier", "party")
 _TABLES: dict[str, tuple[str, ...]] = {**COPIED, **UPSERTED}
@@ -128,22 +135,20 @@ def copy_sql(table: str) -> str:
 
 
 def _value(table: str, name: str) -> str:
-    value, copies = f'base."{name}"', "$3::bigint"
-    if name == "order_id":
-        return f"{value} || '.' || copy"
-    if name == "digest":
-        return f"md5({value} || copy)"
-    if name == "seq":
-        return f"{value} + (copy - 1) * lengths.rows"
-    if name in _PLACES:
-        return f"{value} - ({copies} + 1 - copy) * lengths.events"
-    if name in _MOVED_MS or name == "step_received_ms":
-        return f"{value} - ({copies} - copy) * {SPAN_MS}"
+    value, copies_later = f'base."{name}"', "($3::bigint - copy)"
+    if name in _MOVED_MS:
+        return f"{value} - {copies_later} * {SPAN_MS}"
     if name.endswith("_us"):
-        return f"{value} - ({copies} - copy) * {SPAN_MS * 1000}"
+        return f"{value} - {copies_later} * {SPAN_MS * 1000}"
+    if name in _PLACES:
+        return f"{value} - ({copies_later} + 1) * lengths.events"
     if name in _PARTIES:
         return f"CASE WHEN copy % {LARGE_SHARE} = 0 THEN {value} ELSE {value} || '-' || (copy % {SMALL}) END"
     if table == "orders" and name == "status":
-        finished = f"copy < {copies} AND hashtext(base.order_id || copy) % {UNFINISHED} <> 0"
+        finished = f"copy < $3 AND hashtext(base.order_id || copy) % {UNFINISHED} <> 0"
         return f"CASE WHEN {finished} THEN 'DELIVERED' ELSE {value} END"
-    return value
+    return {
+        "order_id": f"{value} || '.' || copy",
+        "digest": f"md5({value} || copy)",
+        "seq": f"{value} + (copy - 1) * lengths.rows",
+    }.get(name, value)
