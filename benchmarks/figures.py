@@ -5,6 +5,8 @@ from __future__ import annotations
 from benchmarks.apply.batches import BATCHES
 from benchmarks.apply.figure import APPLY
 from benchmarks.apply.hot import HOT_ORDERS
+from benchmarks.growth.figure import GROWTH
 from benchmarks.ingress.figure import INGRESS
+from benchmarks.ingress.latency import INGRESS_LATENCY
 
-PLANS = (INGRESS, APPLY, BATCHES, HOT_ORDERS)
+PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, GROWTH)

@@ -64,5 +64,5 @@ def steady_rate(samples: Sequence[tuple[float, int]], *, skip_s: float) -> float
 
 def in_turn(contenders: Sequence[T], number: int) -> list[T]:
     """The contenders' order in a round: each round another one begins, so that none always has the same place."""
-    start = number % len(contenders)
+    start = number % max(1, len(contenders))
     return [*contenders[start:], *contenders[:start]]

@@ -130,12 +130,13 @@ def copy_sql(table: str) -> str:
     return (
         f"INSERT INTO public.{table} ({names}) SELECT {values} "
         f"FROM generate_series($1::int, $2::int) AS copy CROSS JOIN fill.{table} AS base {lengths} "
+        f"CROSS JOIN (SELECT $3::bigint AS copies) AS whole "
         f"ORDER BY copy, base.ctid"
     )
 
 
 def _value(table: str, name: str) -> str:
-    value, copies_later = f'base."{name}"', "($3::bigint - copy)"
+    value, copies_later = f'base."{name}"', "(whole.copies - copy)"
     if name in _MOVED_MS:
         return f"{value} - {copies_later} * {SPAN_MS}"
     if name.endswith("_us"):
@@ -145,7 +146,7 @@ def _value(table: str, name: str) -> str:
     if name in _PARTIES:
         return f"CASE WHEN copy % {LARGE_SHARE} = 0 THEN {value} ELSE {value} || '-' || (copy % {SMALL}) END"
     if table == "orders" and name == "status":
-        finished = f"copy < $3 AND hashtext(base.order_id || copy) % {UNFINISHED} <> 0"
+        finished = f"copy < whole.copies AND hashtext(base.order_id || copy) % {UNFINISHED} <> 0"
         return f"CASE WHEN {finished} THEN 'DELIVERED' ELSE {value} END"
     return {
         "order_id": f"{value} || '.' || copy",
