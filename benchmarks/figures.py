@@ -5,8 +5,9 @@ from __future__ import annotations
 from benchmarks.apply.batches import BATCHES
 from benchmarks.apply.figure import APPLY
 from benchmarks.apply.hot import HOT_ORDERS
+from benchmarks.audit.figure import AUDIT
 from benchmarks.growth.figure import GROWTH
 from benchmarks.ingress.figure import INGRESS
 from benchmarks.ingress.latency import INGRESS_LATENCY
 
-PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, GROWTH)
+PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, AUDIT, GROWTH)
