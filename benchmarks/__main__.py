@@ -52,6 +52,8 @@ def main() -> int:
     parser.add_argument(
         "--most-late-ms", type=float, default=50.0, help="how late an open loop may send (default 50); see the docs"
     )
+    parser.add_argument("--rows", type=int, default=10_000_000, help="most rows in growth (default 10,000,000)")
+    parser.add_argument("--events", type=int, default=1_000_000, help="events in memory (default 1,000,000)")
     parser.add_argument("--list", action="store_true", help="name the figures, measure nothing")
     parser.add_argument(
         "--readme", action="store_true", help="put the last results into the documents, measure nothing"
@@ -66,7 +68,14 @@ def main() -> int:
         plans = choose(PLANS, only=[name for name in asked.only.split(",") if name], full=asked.full)
     except ValueError as error:
         parser.error(str(error))
-    options = Options(rounds=asked.rounds, seconds=asked.seconds, full=asked.full, most_late_ms=asked.most_late_ms)
+    options = Options(
+        rounds=asked.rounds,
+        seconds=asked.seconds,
+        full=asked.full,
+        most_late_ms=asked.most_late_ms,
+        most_rows=asked.rows,
+        events=asked.events,
+    )
     print_plan(console, PLANS if asked.list else plans, options)
     if asked.list:
         return 0

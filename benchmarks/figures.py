@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.apply.figure import ApplyOptions, measure_apply
+from benchmarks.apply.batches import BATCHES
+from benchmarks.apply.figure import APPLY
+from benchmarks.apply.hot import HOT_ORDERS
+from benchmarks.audit.figure import AUDIT
 from benchmarks.end_to_end.figure import EMBEDDED, END_TO_END
+from benchmarks.growth.figure import GROWTH
 from benchmarks.ingress.figure import INGRESS
 from benchmarks.ingress.latency import INGRESS_LATENCY
-from benchmarks.model import Figure
-from benchmarks.parts import Parts
-from benchmarks.plans import Options, Plan, Work
-from benchmarks.rounds import Report
 
-
-async def _apply(parts: Parts, options: Options, report: Report) -> Figure:
-    return await measure_apply(parts, ApplyOptions(rounds=options.rounds, seconds=options.seconds), report)
-
-
-PLANS = (
-    INGRESS,
-    INGRESS_LATENCY,
-    Plan(
-        name="apply",
-        title="apply: rate, against a plain ORM consumer",
-        measure=_apply,
-        work=lambda options: Work(3 * options.rounds, 10 + 3 * options.rounds * (options.seconds + 3)),
-    ),
-    END_TO_END,
-    EMBEDDED,
-)
+PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, END_TO_END, EMBEDDED, AUDIT, GROWTH)

@@ -24,6 +24,10 @@ class Options:
     """Whether the long figures are wanted, and the long form of the others."""
     most_late_ms: float = 50.0
     """How late an open loop may send its latest request before the measurement is worth nothing."""
+    most_rows: int = 10_000_000
+    """Of the trail, in the growth figure. Its largest store takes about 3 GB of disk for a million rows."""
+    events: int = 1_000_000
+    """That each process sees in the memory figure."""
 
 
 @dataclass(frozen=True, slots=True)
