@@ -10,5 +10,20 @@ from benchmarks.end_to_end.figure import EMBEDDED, END_TO_END
 from benchmarks.growth.figure import GROWTH
 from benchmarks.ingress.figure import INGRESS
 from benchmarks.ingress.latency import INGRESS_LATENCY
+from benchmarks.plans import Plan
+from benchmarks.several.servers import INGRESS_PROCESSES
+from benchmarks.several.workers import APPLY_PROCESSES
 
-PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, END_TO_END, EMBEDDED, AUDIT, GROWTH)
+PLANS: tuple[Plan, ...] = (
+    INGRESS,
+    INGRESS_LATENCY,
+    INGRESS_PROCESSES,
+    APPLY,
+    BATCHES,
+    HOT_ORDERS,
+    APPLY_PROCESSES,
+    END_TO_END,
+    EMBEDDED,
+    AUDIT,
+    GROWTH,
+)

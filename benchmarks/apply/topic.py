@@ -14,6 +14,7 @@ from backbone.eventlog.opening import open_event_log
 from backbone.eventlog.port import EventLog, LogRecord, NewRecord
 from backbone.store.migration import migrate
 from benchmarks.apply.contender import ConsumerOnTopic, Prepare
+from benchmarks.apply.outcomes import make_anew
 from benchmarks.apply.prepared import prepare, save
 from benchmarks.apply.records import fill
 from benchmarks.parts import PARTITIONS, Parts, make_prefix, settings_of
@@ -44,6 +45,12 @@ class FullTopic:
     def received(self) -> str:
         """The topic's name."""
         return self.prefix + RECEIVED
+
+    async def empty_outcomes(self) -> None:
+        """For a worker that begins with an empty database."""
+        specs = topic_specs(prefix=self.prefix, partitions=PARTITIONS, replication=1, min_insync=1)
+        outcomes = next(spec for spec in specs if spec.name == self.prefix + OUTCOMES)
+        await make_anew(self.log, self.parts.kafka.bootstrap, outcomes)
 
     def worker(self, *, batch_size: int, seconds: float) -> ConsumerOnTopic:
         """The product as it is, publishing included."""
@@ -94,6 +101,7 @@ class FullTopic:
         group = f"round-{next(self._numbers)}"
         environment = self.parts.environment(urls, prefix=self.prefix, consumer_group=group, batch_size=batch_size)
         await migrate(settings_of(environment))
+        await self.empty_outcomes()
         return Process(module, environment=environment, cores=self.parts.cores.measured)
 
     def _contender(
