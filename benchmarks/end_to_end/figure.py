@@ -13,6 +13,7 @@ from benchmarks.end_to_end.deployments import embedded, on_kafka
 from benchmarks.end_to_end.receipts import SAMPLES_PER_S
 from benchmarks.end_to_end.trips import Traveller, Trips
 from benchmarks.end_to_end.watch import watching
+from benchmarks.ingress.open_run import OverloadedError
 from benchmarks.ingress.retries import Retries
 from benchmarks.latencies import COLUMNS, Latencies
 from benchmarks.model import Chart, Figure, Listing, Point, Series, TargetLine
@@ -37,6 +38,8 @@ class Views:
 
     outcomes: Latencies = field(default_factory=Latencies)
     receipts: Latencies = field(default_factory=Latencies)
+    overloaded: str | None = None
+    """Why this rate is not measured any more; what it showed before does not count either."""
 
     def add(self, trips: Trips) -> None:
         """One round more."""
@@ -54,12 +57,11 @@ async def measure_end_to_end(parts: Parts, options: Options, report: Report) -> 
         traveller = Traveller(deployment, watch, following)
         await traveller.warm_up()
         for number in range(rounds_of(options)):
-            for rate in RATES:
-                await _measure(traveller, rate, views[rate], options, retries)
-                report(_progress(number, rate, views[rate]))
+            for rate, into in views.items():
+                await _measure(traveller, rate, into, options, retries)
+                report(_progress(number, rate, into))
     _fill(figure, views, {}, retries)
-    for view, latencies in _both(views[TARGET_RATE]):
-        figure.targets.append(_p99_target(f"end to end: p99 at {TARGET_RATE:,.0f}/s, {view}", latencies))
+    figure.targets += _p99_targets(f"end to end: p99 at {TARGET_RATE:,.0f}/s", views[TARGET_RATE])
     return figure
 
 
@@ -90,13 +92,22 @@ async def measure_embedded(parts: Parts, options: Options, report: Report) -> Fi
 
 
 async def _measure(traveller: Traveller, rate: float, into: Views, options: Options, retries: Retries) -> None:
+    """One round of one rate, unless it has proved to be too much."""
+
     async def once() -> Trips:
         return await traveller.keep_rate(rate, options.seconds, most_late_ms=options.most_late_ms)
 
-    into.add(await retries.patiently(once))
+    if into.overloaded is not None:
+        return
+    try:
+        into.add(await retries.patiently(once))
+    except OverloadedError as error:
+        into.overloaded = str(error)
 
 
 def _progress(number: int, rate: float, views: Views) -> str:
+    if views.overloaded is not None:
+        return f"round {number + 1}  {rate:>7,.0f}/s  {views.overloaded}"
     p50, p99 = views.outcomes.percentile(0.5).median, views.outcomes.percentile(0.99).median
     return f"round {number + 1}  {rate:>7,.0f}/s  p50 so far {p50:,.1f} ms, p99 {p99:,.1f} ms"
 
@@ -109,6 +120,7 @@ def _fill(figure: Figure, views: dict[float, Views], more: dict[str, Views], ret
         for view, latencies in _both(one)
         if latencies.rounds_ms
     )
+    figure.failures += [one.overloaded for one in named.values() if one.overloaded is not None]
     figure.listings.append(Listing("", ("events/s", "seen in", *COLUMNS), rows))
     series = [Series(f"p{share * 100:g}", _points(views, share)) for share in (0.5, 0.99)]
     figure.charts.append(
@@ -122,22 +134,35 @@ def _fill(figure: Figure, views: dict[float, Views], more: dict[str, Views], ret
 
 
 def _points(views: dict[float, Views], share: float) -> tuple[Point, ...]:
-    return tuple(Point(rate, one.outcomes.percentile(share)) for rate, one in views.items())
+    return tuple(Point(rate, one.outcomes.percentile(share)) for rate, one in views.items() if one.overloaded is None)
 
 
 def _both(views: Views) -> Sequence[tuple[str, Latencies]]:
+    """Nothing for a rate that was too much."""
+    if views.overloaded is not None:
+        return ()
     return ((OUTCOMES, views.outcomes), (RECEIPTS, views.receipts))
 
 
-def _p99_target(text: str, latencies: Latencies) -> TargetLine:
-    return TargetLine(text=text, value=latencies.percentile(0.99), wanted=TARGET_P99_MS, at_least=False, unit="ms")
+def _p99_targets(text: str, views: Views) -> list[TargetLine]:
+    return [
+        TargetLine(
+            text=f"{text}, {view}",
+            value=latencies.percentile(0.99),
+            wanted=TARGET_P99_MS,
+            at_least=False,
+            unit="ms",
+        )
+        for view, latencies in _both(views)
+        if latencies.rounds_ms
+    ]
 
 
 def _embedded_targets(sustained: Summary, half: Views) -> list[TargetLine]:
     rate = TargetLine(
         text="embedded, one process: sustained end to end", value=sustained, wanted=TARGET_SUSTAINED, unit="events/s"
     )
-    return [rate, *(_p99_target(f"embedded: p99 at half of it, {view}", one) for view, one in _both(half))]
+    return [rate, *_p99_targets("embedded: p99 at half of it", half)]
 
 
 def rounds_of(options: Options) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from benchmarks.ingress.contender import ServerUnderLoad
-from benchmarks.ingress.open_run import OpenRun
+from benchmarks.ingress.open_run import OpenRun, OverloadedError
 from benchmarks.ingress.retries import Retries
 from benchmarks.ingress.servers import BARE, HAND_WRITTEN, MEALTRAIL, running_servers
 from benchmarks.latencies import COLUMNS, Latencies
-from benchmarks.model import Chart, Figure, Listing, Point, Series, TargetLine
+from benchmarks.model import Cell, Chart, Figure, Listing, Point, Series, TargetLine
 from benchmarks.parts import Parts
 from benchmarks.plans import Options, Plan, Work
 from benchmarks.rounds import Report
@@ -32,9 +32,44 @@ class _Waits:
 
     server: ServerUnderLoad
     saturation: float = 0.0
-    at: dict[float, Latencies] = field(default_factory=dict)
-    """By rate; without those that it cannot keep up with, for an open loop would only tell how long it ran."""
-    half: Latencies = field(default_factory=Latencies)
+    at: dict[float | None, Latencies] = field(default_factory=dict)
+    """By rate, None being half of its saturation."""
+    failures: dict[float | None, str] = field(default_factory=dict)
+    """Rates that are too much for it: an open loop would only tell how long it ran."""
+
+    def prepare(self, saturation: float) -> None:
+        """Notes what it can do, and leaves out the rates above."""
+        self.saturation = saturation
+        for rate in (*RATES, None):
+            self.at[rate] = Latencies()
+            if rate is not None and rate > saturation * _OF_SATURATION:
+                self.failures[rate] = f"{self.server.name} at {rate:,.0f}/s: it saturates at {saturation:,.0f}"
+
+    def takes(self, rate: float | None) -> bool:
+        """Whether the rate is still to be measured."""
+        return rate not in self.failures
+
+    async def measure(self, rate: float | None, options: Options, retries: Retries) -> str:
+        """One run; returns a line for people. Raises MeasurementError, GeneratorLateError."""
+        wanted, into = rate or self.saturation / 2, self.at[rate]
+
+        async def once() -> OpenRun:
+            seconds = options.seconds * _OF_SECONDS
+            return await self.server.keep_rate(wanted, seconds, most_late_ms=options.most_late_ms)
+
+        try:
+            run = await retries.patiently(once)
+        except OverloadedError as error:
+            self.failures[rate] = str(error)
+            return str(error)
+        into.rounds_ms.append(run.latencies_ms)
+        into.lags_ms.append(run.lags_ms)
+        p99 = into.percentile(0.99).median
+        return f"{self.server.name:<20} {wanted:>7,.0f}/s  p99 so far {p99:,.1f} ms"
+
+    def measured(self) -> list[tuple[float | None, Latencies]]:
+        """What may be reported: nothing of a rate that proved too much in some round."""
+        return [(rate, latencies) for rate, latencies in self.at.items() if rate not in self.failures]
 
 
 async def measure_latency(parts: Parts, options: Options, report: Report) -> Figure:
@@ -45,49 +80,44 @@ async def measure_latency(parts: Parts, options: Options, report: Report) -> Fig
         waits = [_Waits(servers[name]) for name in _NAMES]
         for one in waits:
             found = [(await one.server.saturate(seconds)).rate for _ in range(_SATURATIONS)]
-            one.saturation = summarise(found).median
-            one.at = {rate: Latencies() for rate in RATES if rate < one.saturation * _OF_SATURATION}
-            figure.failures += [
-                f"{one.server.name} at {rate:,.0f}/s: it saturates at {one.saturation:,.0f}"
-                for rate in RATES
-                if rate not in one.at
-            ]
+            one.prepare(summarise(found).median)
             report(f"saturation  {one.server.name:<32} {one.saturation:>9,.0f}/s")
         for number in range(rounds_of(options)):
             for rate in (*RATES, None):
-                for one in in_turn([one for one in waits if rate is None or rate in one.at], number):
-                    wanted, into = (one.saturation / 2, one.half) if rate is None else (rate, one.at[rate])
-
-                    async def measure(one: _Waits = one, wanted: float = wanted) -> OpenRun:
-                        return await one.server.keep_rate(wanted, seconds, most_late_ms=options.most_late_ms)
-
-                    run = await retries.patiently(measure)
-                    into.rounds_ms.append(run.latencies_ms)
-                    into.lags_ms.append(run.lags_ms)
-                    p99 = into.percentile(0.99).median
-                    report(f"round {number + 1}  {one.server.name:<20} {wanted:>7,.0f}/s  p99 so far {p99:,.1f} ms")
+                for one in in_turn([one for one in waits if one.takes(rate)], number):
+                    report(f"round {number + 1}  {await one.measure(rate, options, retries)}")
     figure.notes += retries.note()
     _fill(figure, waits)
     return figure
 
 
 def _fill(figure: Figure, waits: list[_Waits]) -> None:
-    rows = [(one.server.name, f"{rate:,.0f}", *one.at[rate].cells()) for one in waits for rate in one.at]
-    halves = [(one.server.name, f"{one.saturation / 2:,.0f} (half)", *one.half.cells()) for one in waits]
-    figure.listings.append(Listing("", ("contender", "requests/s", *COLUMNS), (*rows, *halves)))
+    rows: list[tuple[Cell, ...]] = []
+    for one in waits:
+        for rate, latencies in one.measured():
+            name = f"{one.saturation / 2:,.0f} (half)" if rate is None else f"{rate:,.0f}"
+            rows.append((one.server.name, name, *latencies.cells()))
+    figure.listings.append(Listing("", ("contender", "requests/s", *COLUMNS), tuple(rows)))
+    figure.failures += [failure for one in waits for failure in one.failures.values()]
     series = [
-        Series(one.server.name, tuple(Point(rate, one.at[rate].percentile(0.99)) for rate in one.at)) for one in waits
+        Series(
+            one.server.name,
+            tuple(Point(rate, found.percentile(0.99)) for rate, found in one.measured() if rate is not None),
+        )
+        for one in waits
     ]
     figure.charts.append(Chart(title="Ingress latency p99", x_label="requests/s", y_label="ms", series=tuple(series)))
-    figure.targets.append(
+    halves = [latencies for rate, latencies in waits[0].measured() if rate is None]
+    figure.targets += [
         TargetLine(
             text="ingress: p99 at half its own saturation",
-            value=waits[0].half.percentile(0.99),
+            value=latencies.percentile(0.99),
             wanted=TARGET_P99_MS,
             at_least=False,
             unit="ms",
         )
-    )
+        for latencies in halves
+    ]
 
 
 def rounds_of(options: Options) -> int:
