@@ -47,8 +47,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure against hand-written peers.")
     parser.add_argument("--only", default="", metavar="NAME[,NAME]", help="these figures alone")
     parser.add_argument("--full", action="store_true", help="the long figures too")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each contender is measured (default 5)")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of one measurement (default 4)")
+    parser.add_argument("--rounds", type=int, default=4, help="how often each contender is measured (default 4)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement (default 3)")
     parser.add_argument(
         "--most-late-ms", type=float, default=50.0, help="how late an open loop may send (default 50); see the docs"
     )

@@ -17,8 +17,8 @@ from benchmarks.rounds import Report
 class Options:
     """Of a whole run. A figure takes from it how often and how long it measures."""
 
-    rounds: int = 5
-    seconds: float = 4.0
+    rounds: int = 4
+    seconds: float = 3.0
     """Length of one measurement at saturation; others are in proportion to it."""
     full: bool = False
     """Whether the long figures are wanted, and the long form of the others."""

@@ -128,7 +128,7 @@ def rounds_of(options: Options) -> int:
 def _work(options: Options) -> Work:
     saturations, runs = len(_NAMES), rounds_of(options) * len(_NAMES) * (len(RATES) + 1)
     seconds = options.seconds * _OF_SECONDS
-    return Work(saturations + runs, 12 + saturations * _SATURATIONS * (seconds + 2) + runs * (seconds + 1.7))
+    return Work(saturations + runs, 12 + saturations * _SATURATIONS * (seconds + 2) + runs * (seconds + 1.4))
 
 
 INGRESS_LATENCY = Plan(
