@@ -9,5 +9,6 @@ from benchmarks.audit.figure import AUDIT
 from benchmarks.growth.figure import GROWTH
 from benchmarks.ingress.figure import INGRESS
 from benchmarks.ingress.latency import INGRESS_LATENCY
+from benchmarks.memory.figure import MEMORY
 
-PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, AUDIT, GROWTH)
+PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, AUDIT, GROWTH, MEMORY)
