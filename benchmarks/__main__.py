@@ -126,9 +126,10 @@ async def _measure(console: Console, plans: list[Plan], options: Options) -> int
             path = write_results(run)
             console.print(f"{duration_text(time.monotonic() - began)} so far, kept in {path.relative_to(ROOT)}")
     print_targets(console, [line for figure in run.figures for line in figure.target_lines()])
-    for name in run.failed:
-        console.print(f"{name} was not measured, see above", markup=False, highlight=False)
-    return 1 if run.failed else 0
+    failures = [*run.failed, *(f"{figure.name}, {failure}" for figure in run.figures for failure in figure.failures)]
+    for failure in failures:
+        console.print(f"not measured: {failure}", markup=False, highlight=False)
+    return 1 if failures else 0
 
 
 async def _one_figure(console: Console, plan: Plan, parts: Parts, options: Options) -> Figure:

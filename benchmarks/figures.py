@@ -6,9 +6,10 @@ from benchmarks.apply.batches import BATCHES
 from benchmarks.apply.figure import APPLY
 from benchmarks.apply.hot import HOT_ORDERS
 from benchmarks.audit.figure import AUDIT
+from benchmarks.end_to_end.figure import EMBEDDED, END_TO_END
 from benchmarks.growth.figure import GROWTH
 from benchmarks.ingress.figure import INGRESS
 from benchmarks.ingress.latency import INGRESS_LATENCY
 from benchmarks.memory.figure import MEMORY
 
-PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, AUDIT, GROWTH, MEMORY)
+PLANS = (INGRESS, INGRESS_LATENCY, APPLY, BATCHES, HOT_ORDERS, END_TO_END, EMBEDDED, AUDIT, GROWTH, MEMORY)

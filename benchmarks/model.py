@@ -106,6 +106,8 @@ class Figure:
     targets: list[TargetLine] = field(default_factory=list)
     """Those that are not ratios of rates; `target_lines` has all."""
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """Points that could not be measured, and why; the rest of the figure stands."""
 
     def rates(self, contender: str) -> list[float]:
         """The contender's rate in each round."""

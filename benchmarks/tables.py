@@ -38,7 +38,7 @@ def notes_of(figure: Figure) -> list[str]:
     limited = [
         f"{name}: the other cores were full, its own was not; it could do more" for name in figure.limited_elsewhere()
     ]
-    return figure.notes + limited
+    return figure.notes + limited + [f"not measured: {failure}" for failure in figure.failures]
 
 
 def targets_table(lines: Iterable[TargetLine]) -> TextTable:

@@ -5,11 +5,11 @@ Rates that are the same for all, and half of what each contender can do, as meas
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from benchmarks.ingress.contender import ServerUnderLoad
-from benchmarks.ingress.open_run import GeneratorLateError, OpenRun
+from benchmarks.ingress.open_run import OpenRun
+from benchmarks.ingress.retries import Retries
 from benchmarks.ingress.servers import BARE, HAND_WRITTEN, MEALTRAIL, running_servers
 from benchmarks.latencies import COLUMNS, Latencies
 from benchmarks.model import Chart, Figure, Listing, Point, Series, TargetLine
@@ -22,29 +22,8 @@ RATES = (50.0, 500.0, 1000.0)
 TARGET_P99_MS = 20.0
 _NAMES = (MEALTRAIL, HAND_WRITTEN, BARE)
 _SATURATIONS = 2
-_ATTEMPTS = 3
 _OF_SECONDS = 0.75
 _OF_SATURATION = 0.9
-
-
-@dataclass(slots=True)
-class Retries:
-    """Measurements that were made again since the generator had been late."""
-
-    count: int = 0
-
-    async def patiently(self, measure: Callable[[], Awaitable[OpenRun]]) -> OpenRun:
-        """A run in which the generator was on time. Raises MeasurementError, GeneratorLateError after three times."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return await measure()
-            except GeneratorLateError:
-                self.count += 1
-        return await measure()
-
-    def note(self) -> list[str]:
-        """A line for the notes, if there is something to tell."""
-        return [f"made again since the load generator was late: {self.count} measurements"] if self.count else []
 
 
 @dataclass(slots=True)
@@ -68,9 +47,11 @@ async def measure_latency(parts: Parts, options: Options, report: Report) -> Fig
             found = [(await one.server.saturate(seconds)).rate for _ in range(_SATURATIONS)]
             one.saturation = summarise(found).median
             one.at = {rate: Latencies() for rate in RATES if rate < one.saturation * _OF_SATURATION}
-            missing = [f"{rate:,.0f}/s" for rate in RATES if rate not in one.at]
-            if missing:
-                figure.notes.append(f"{one.server.name} not measured at {', '.join(missing)}: it saturates below that")
+            figure.failures += [
+                f"{one.server.name} at {rate:,.0f}/s: it saturates at {one.saturation:,.0f}"
+                for rate in RATES
+                if rate not in one.at
+            ]
             report(f"saturation  {one.server.name:<32} {one.saturation:>9,.0f}/s")
         for number in range(rounds_of(options)):
             for rate in (*RATES, None):

@@ -9,6 +9,10 @@ from typing import Any
 from benchmarks.processes import MeasurementError
 
 
+class OverloadedError(MeasurementError):
+    """The server could not keep up: an open loop would only tell how long it ran."""
+
+
 class GeneratorLateError(MeasurementError):
     """The generator itself did not keep its schedule: nobody's fault but the machine's, so it may be tried again."""
 
@@ -24,11 +28,11 @@ class OpenRun:
 
 
 def read_open_run(name: str, found: Mapping[str, Any], *, most_late_ms: float) -> OpenRun:
-    """The run. Raises MeasurementError for a dropped request or another answer than 202, GeneratorLateError when the
-    generator sent one more than `most_late_ms` after it was due and could have left.
+    """The run. Raises OverloadedError for a dropped request, MeasurementError for another answer than 202,
+    GeneratorLateError when the generator sent one more than `most_late_ms` after it was due and could have left.
     """
     if found["dropped"]:
-        raise MeasurementError(f"{name}: {found['dropped']} requests could not be sent for a second; it is overloaded")
+        raise OverloadedError(f"{name}: overloaded, {found['dropped']:,} requests could not be sent for a second")
     if found["refused"] or found["lost"] or not found["latency_us"]:
         raise MeasurementError(f"{name}: refused {found['refused']}, lost connections {found['lost']}")
     latest_ms = max(found["lag_us"]) / 1000

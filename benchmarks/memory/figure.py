@@ -60,8 +60,8 @@ def make_figure(samples: Mapping[str, Sequence[Sample]], events: int) -> Figure:
         listings=[Listing("", columns, tuple(rows))],
         targets=targets,
         notes=[
-            "every event is a signed webhook of its own, six statuses an order; at each point the median of the last "
-            "tenth before it, and lowest to highest",
+            "every event is a signed webhook of its own, six statuses an order",
+            "at each point the median of the last tenth before it, and lowest to highest",
         ],
     )
 

@@ -22,7 +22,7 @@ from kafka_broker import free_port
 from service.cli.migrate import migrate_all
 
 SERVE, WORKER, UP = "mealtrail serve", "mealtrail worker", "mealtrail up"
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.2
 _STALLED_S = 60.0
 _SOURCE = ("source", "add", "bench", "--role", "platform", "--rate", "1000000", "--json")
 
@@ -76,7 +76,9 @@ async def run_embedded(parts: Parts, events: int, report: Report) -> dict[str, l
         folder, port = stack.enter_context(tempfile.TemporaryDirectory()), free_port()
         environment = {"MEALTRAIL_DATA_DIR": folder, "MEALTRAIL_PORT": str(port), "MEALTRAIL_ADMIN_PORT": "0"}
         secret = await _make_source(environment)
-        up = Watched(stack.enter_context(Process("service.cli", "up", environment=environment, cores=parts.cores.measured)))
+        up = Watched(
+            stack.enter_context(Process("service.cli", "up", environment=environment, cores=parts.cores.measured))
+        )
         await listening(up.process, port)
 
         async def look() -> int:
@@ -107,9 +109,7 @@ async def _drive(
     Raises MeasurementError when anything but 202 was answered, or what was taken is not done in the end.
     """
     options = [f"--port={port}", f"--events={events}"]
-    load = Process(
-        "benchmarks.memory.load", *options, environment={}, cores=parts.cores.others, stdin=secret + "\n"
-    )
+    load = Process("benchmarks.memory.load", *options, environment={}, cores=parts.cores.others, stdin=secret + "\n")
     began = time.monotonic()
     with load:
         answer = asyncio.create_task(load.result(timeout=24 * 3600))

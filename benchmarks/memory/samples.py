@@ -39,11 +39,13 @@ def join(memory: Sequence[tuple[float, float]], timeline: Timeline) -> list[Samp
 
 
 def memory_at(samples: Sequence[Sample], events: float) -> Summary:
-    """Of the last tenth before so many events were done: one sample alone may fall before or after a collection.
-
-    Raises ValueError where nothing was sampled there.
+    """Of the last tenth before so many events were done: one sample alone may fall before or after a collection. Of a
+    run too short to have any there, the nearest one. Raises ValueError for no samples.
     """
-    return summarise([sample.mib for sample in samples if 0.9 * events <= sample.events <= events])
+    chosen = [sample.mib for sample in samples if 0.9 * events <= sample.events <= events]
+    if not chosen and samples:
+        chosen = [min(samples, key=lambda sample: abs(sample.events - events)).mib]
+    return summarise(chosen)
 
 
 def growth_per(samples: Sequence[Sample], events: float, *, after: float) -> float:
