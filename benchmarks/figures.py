@@ -10,6 +10,7 @@ from benchmarks.end_to_end.figure import EMBEDDED, END_TO_END
 from benchmarks.growth.figure import GROWTH
 from benchmarks.ingress.figure import INGRESS
 from benchmarks.ingress.latency import INGRESS_LATENCY
+from benchmarks.memory.figure import MEMORY
 from benchmarks.plans import Plan
 from benchmarks.several.servers import INGRESS_PROCESSES
 from benchmarks.several.workers import APPLY_PROCESSES
@@ -26,4 +27,5 @@ PLANS: tuple[Plan, ...] = (
     EMBEDDED,
     AUDIT,
     GROWTH,
+    MEMORY,
 )

@@ -18,7 +18,11 @@ from schemas.canonical import GENESIS
 from schemas.outcomes import STORED_NAMES, hash_values
 
 _TABLES: dict[str, tuple[str, ...]] = {**COPIED, **UPSERTED}
-_PLACES = ("offset", "first_offset", "last_offset")
+_NAMES = frozenset({"order_id", "digest", "seq", "offset", "first_offset", "last_offset"})
+_MOVED = {
+    table: [(place, name) for place, name in enumerate(columns) if name in _NAMES] for table, columns in _TABLES.items()
+}
+"""Where each table has what differs from copy to copy."""
 _AT_ONCE = 2000
 
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -50,16 +54,17 @@ class ChainCopies:
         return made
 
     def _renamed(self, table: str, row: tuple[Any, ...], copy: int) -> tuple[Any, ...]:
-        named = dict(zip(_TABLES[table], row, strict=True))
-        named["order_id"] = f"{named['order_id']}.{copy}"
-        for place in _PLACES:
-            if place in named:
-                named[place] += copy * self._base.end
-        if table == "trail":
-            named["seq"] += copy * self._length
-        elif table == "receipts":
-            named["digest"] = hashlib.md5(f"{named['digest']}{copy}".encode()).hexdigest()
-        return tuple(named.values())
+        values = list(row)
+        for place, name in _MOVED[table]:
+            values[place] = self._moved(name, values[place], copy)
+        return tuple(values)
+
+    def _moved(self, name: str, value: Any, copy: int) -> Any:
+        if name == "order_id":
+            return f"{value}.{copy}"
+        if name == "digest":
+            return hashlib.md5(f"{value}{copy}".encode()).hexdigest()
+        return value + copy * (self._length if name == "seq" else self._base.end)
 
     def _chained(self, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         columns = _TABLES["trail"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import orjson
 from backbone.clocks import SYSTEM_CLOCK
 from backbone.store.engine import open_store
 from backbone.store.migration import migrate
+from benchmarks.apply.prepared import PreparedBatch
 from benchmarks.audit.chains import fill_chains
 from benchmarks.durable_postgres import plain_url
 from benchmarks.growth.fill import make_base
@@ -50,10 +52,11 @@ async def measure_audit(parts: Parts, options: Options, report: Report, *, rows:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         urls = stack.enter_context(parts.database())
+        base = make_base(partitions=PARTITIONS, now_ms=SYSTEM_CLOCK.now_ms())
         on_postgres = parts.environment(urls, prefix=make_prefix("audit"))
         stores = [
-            await _filled("PostgreSQL", on_postgres, wanted, report),
-            await _filled("SQLite", {"MEALTRAIL_DATA_DIR": str(folder)}, wanted, report),
+            await _filled("PostgreSQL", on_postgres, base, wanted, report),
+            await _filled("SQLite", {"MEALTRAIL_DATA_DIR": str(folder)}, base, wanted, report),
         ]
         await _analyse(urls.owner)
         for number in range(rounds):
@@ -80,10 +83,11 @@ def _figure(stores: list[AuditedStore]) -> Figure:
     )
 
 
-async def _filled(name: str, environment: dict[str, str], rows: int, report: Report) -> AuditedStore:
+async def _filled(
+    name: str, environment: dict[str, str], base: Sequence[PreparedBatch], rows: int, report: Report
+) -> AuditedStore:
     settings, began = settings_of(environment), time.monotonic()
     await migrate(settings)
-    base = make_base(partitions=PARTITIONS, now_ms=SYSTEM_CLOCK.now_ms())
     store = open_store(settings, purpose="owner")
     try:
         done = await fill_chains(store, base, rows=rows)

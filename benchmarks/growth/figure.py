@@ -7,7 +7,7 @@ where the last one ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from backbone.clocks import SYSTEM_CLOCK
 from backbone.store.migration import migrate
 from benchmarks.apply.batches import chart_of
 from benchmarks.apply.contender import ConsumerOnTopic
+from benchmarks.apply.prepared import PreparedBatch
 from benchmarks.apply.records import Story
 from benchmarks.apply.topic import APPLIER, FullTopic, full_topic
 from benchmarks.databases import copied_database
@@ -73,8 +74,9 @@ async def measure_growth(parts: Parts, options: Options, report: Report) -> Figu
         ],
     )
     async with AsyncExitStack() as stack:
+        base = make_base(partitions=PARTITIONS, now_ms=SYSTEM_CLOCK.now_ms())
         stores = [
-            await _grow(parts, stack.enter_context(parts.database()), rows, report)
+            await _grow(parts, stack.enter_context(parts.database()), base, rows, report)
             for rows in sizes_up_to(options.most_rows)
         ]
         story = Story(partitions=PARTITIONS).records(RECORDS)
@@ -110,9 +112,10 @@ async def measure_growth(parts: Parts, options: Options, report: Report) -> Figu
     return figure
 
 
-async def _grow(parts: Parts, urls: DatabaseUrls, rows: int, report: Report) -> GrownStore:
+async def _grow(
+    parts: Parts, urls: DatabaseUrls, base: Sequence[PreparedBatch], rows: int, report: Report
+) -> GrownStore:
     await migrate(settings_of(parts.environment(urls, prefix=make_prefix("growth"))))
-    base = make_base(partitions=PARTITIONS, now_ms=SYSTEM_CLOCK.now_ms())
     connection = await asyncpg.connect(plain_url(urls.owner), timeout=10)
     try:
         filled = await fill_store(connection, base, rows=rows)

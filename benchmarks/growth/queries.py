@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from benchmarks.growth.fill import SMALL, Filled
+from benchmarks.growth.fill import LARGE_SHARE, SMALL, Filled
 
 ORDER = "order"
 _SEED = 22
@@ -17,7 +17,8 @@ def make_paths(filled: Filled, *, count: int) -> dict[str, list[str]]:
         filled.order_id(random.randrange(len(filled.order_ids)), random.randint(1, filled.copies)) for _ in range(count)
     ]
     large = [f"restaurant-{number}" for number in range(8)]
-    small = [f"restaurant-{number}-{random.randrange(1, SMALL)}" for number in range(8)]
+    of_small = [copy for copy in range(1, min(SMALL, filled.copies + 1)) if copy % LARGE_SHARE]
+    small = [f"restaurant-{number}-{random.choice(of_small)}" for number in range(8)]
     couriers = [f"courier-{number}" for number in range(8)]
     return {
         ORDER: [f"/v1/orders/{order_id}" for order_id in orders],
