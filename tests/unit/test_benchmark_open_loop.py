@@ -96,6 +96,18 @@ def test_a_stalled_server_is_charged_from_when_requests_were_due() -> None:
     assert loop.done.is_set()
 
 
+def test_a_late_generator_makes_the_latency_worse() -> None:
+    """Its lateness is told apart as lag, and is part of the latency all the same."""
+    clock = _Clock()
+    loop, (wire,) = _loop(clock, count=1, wires=1)
+    clock.now = 100.25
+    loop.send_due()
+    clock.now = 100.3
+    _answer(loop, wire)
+    assert loop.latency_s[0] == pytest.approx(0.3)
+    assert loop.lag_s[0] == pytest.approx(0.25)
+
+
 def test_what_cannot_be_sent_for_a_second_is_dropped() -> None:
     """And counted; what is younger is still sent."""
     clock = _Clock()
