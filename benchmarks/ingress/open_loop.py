@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from benchmarks.ingress.connection import Connection
 
 GIVE_UP_S = 1.0
+_LOOK_AGAIN_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,8 @@ async def drive(loop: OpenLoop, *, timeout: float) -> None:
         nonlocal timer
         due = loop.send_due()
         if due is None:
-            # Whoever waits for a connection is sent on by the next answer; look again when something new is due.
-            due = running.time() + 1 / loop.schedule.rate
+            # What waits for a connection is sent by the next answer; look again soon, not to be late for what follows.
+            due = running.time() + _LOOK_AGAIN_S
         timer = running.call_at(due, send)
 
     try:
