@@ -109,9 +109,11 @@ class OpenLoop:
             self._free_since = now
             self.send_due()
 
-    def lost(self, _connection: Connection) -> None:
-        """A connection that ends while the load runs spoils the measurement."""
-        if not self.done.is_set():
+    def lost(self, connection: Connection) -> None:
+        """A connection that ends with a request under way spoils the measurement. A server may close an idle one."""
+        if connection in self._free:
+            self._free.remove(connection)
+        elif not self.done.is_set():
             self.losses += 1
             self.done.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
@@ -84,6 +85,7 @@ async def test_a_receipt_is_asked_for_until_it_is_final() -> None:
     sampler = _sampler([wire], now)
     sampler.accepted(1, b"not asked for")
     sampler.accepted(2, b'{"receipt_id":"abc"}')
+    await wait_until(lambda: len(wire.sent) == 1)
     assert wire.sent[0].startswith(b"GET /v1/receipts/abc HTTP/1.1\r\n")
     sampler.answered(cast("Connection", wire), b"200", b'{"state":"pending"}')
     await wait_until(lambda: len(wire.sent) == 2)
@@ -93,15 +95,47 @@ async def test_a_receipt_is_asked_for_until_it_is_final() -> None:
     assert (sampler.seen, sampler.failures) == ({2: 5.0}, [])
 
 
+async def test_the_next_receipt_is_asked_for_when_it_is_about_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At eight tenths of the time that the latest took: asking from the start would be a load of its own."""
+    now, wire = [1.0], _Wire()
+    sampler = _sampler([wire], now)
+    asked_after: list[float] = []
+
+    def call_later(delay: float, send: Callable[..., None], *arguments: object) -> None:
+        asked_after.append(delay)
+        send(*arguments)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
+    for number in (2, 4):
+        sampler.accepted(number, b'{"receipt_id":"abc"}')
+        now[0] += 0.5
+        sampler.answered(cast("Connection", wire), b"200", b'{"state":"final"}')
+    assert asked_after == pytest.approx([0.0, 0.4])
+
+
 async def test_receipts_that_cannot_be_asked_for_are_failures() -> None:
     """Leaving out those that take long would make the figure better than it is."""
     wire = _Wire()
     sampler = _sampler([wire], [1.0])
     sampler.accepted(2, b'{"receipt_id":"abc"}')
     sampler.accepted(4, b'{"receipt_id":"def"}')
+    await wait_until(lambda: len(wire.sent) == 1)
     sampler.answered(cast("Connection", wire), b"404", b"?")
     await sampler.finish(timeout=1)
     assert [failure[:14] for failure in sampler.failures] == ["more receipts ", "a receipt was "]
+
+
+async def test_a_connection_that_ends_while_it_asks_is_a_failure() -> None:
+    """An idle one is just not used any more."""
+    first, last = _Wire(), _Wire()
+    sampler = _sampler([first, last], [1.0])
+    sampler.lost(cast("Connection", last))
+    sampler.accepted(2, b'{"receipt_id":"abc"}')
+    await wait_until(lambda: len(first.sent) == 1)
+    assert sampler.failures == []
+    sampler.lost(cast("Connection", first))
+    await sampler.finish(timeout=1)
+    assert sampler.failures == ["a connection was lost"]
 
 
 def test_an_answer_without_its_record_is_an_error() -> None:

@@ -145,11 +145,20 @@ def test_a_schedule_begins_when_everything_is_ready() -> None:
 
 def test_a_lost_connection_ends_the_run() -> None:
     """It would wait for its answer for good; after the end nobody minds."""
-    loop, (wire,) = _loop(_Clock(), count=1, wires=1)
+    loop, (wire,) = _loop(_Clock(), count=2, wires=1)
+    loop.send_due()
     loop.lost(cast("Connection", wire))
     assert loop.done.is_set()
     loop.lost(cast("Connection", wire))
     assert loop.losses == 1
+
+
+def test_an_idle_connection_may_end() -> None:
+    """A server closes what was not used for a while; what is left goes on."""
+    loop, (first, last) = _loop(_Clock(), count=1, wires=2)
+    loop.lost(cast("Connection", last))
+    loop.send_due()
+    assert (first.sent, last.sent, loop.losses) == ([b"a"], [], 0)
 
 
 class _Notes:
