@@ -1,9 +1,9 @@
 """The other view of a verdict: a partner that asks for the receipt of a callback until it is final.
 
 Asking is work for the server that is measured, and must not become the load. So only a few events a second are asked
-for, each over a connection of its own: first when the verdict is about due, by how long the latest ones took, then again
-a few milliseconds after each answer, and as it grows older, more rarely. A time is known to 5 ms or a tenth, whichever
-is more. A verdict that comes much sooner than the others is seen too late, never one that comes later.
+for, each over a connection of its own: first when the verdict is about due, by how long the latest ones took, then
+again a few milliseconds after each answer, and as it grows older, more rarely. A time is known to 5 ms or a tenth,
+whichever is more. A verdict that comes much sooner than the others is seen too late, never one that comes later.
 """
 
 from __future__ import annotations
