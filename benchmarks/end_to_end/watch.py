@@ -63,7 +63,8 @@ class Watch:
             if self._embedded:
                 await asyncio.sleep(_EMBEDDED_EVERY_S)
             wait_s = 0.0 if self._embedded else _KAFKA_WAIT_S
-            self.verdicts.take(await self._tail.read(max_records=_MOST, timeout=wait_s))
+            records = await self._tail.read(max_records=_MOST, timeout=wait_s)
+            self.verdicts.take(records)  # of the run that is expected now, not when the reading began
 
     async def all_seen(self, count: int, following: asyncio.Task[None]) -> None:
         """Returns when so many events of the run have their verdict. Raises MeasurementError when no more come."""

@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import Webhook
 
 from backbone.eventlog.port import LogRecord
 from benchmarks.end_to_end.receipts import ReceiptSampler
-from benchmarks.end_to_end.watch import Verdicts
+from benchmarks.end_to_end.watch import Verdicts, Watch
 from benchmarks.ingress.connection import Connection
 from benchmarks.ingress.open_batches import OpenBatches
 from benchmarks.ingress.servers import check_stored, make_secret
@@ -59,6 +59,35 @@ def test_a_verdict_is_seen_once() -> None:
     now[0] = 20.0
     verdicts.take([_outcome(event_id("r", 3)), _outcome(event_id("r", 4))])
     assert verdicts.seen == {3: 10.0, 4: 20.0}
+
+
+class _Tail:
+    """Gives its records when the test says so."""
+
+    def __init__(self) -> None:
+        self.ready: asyncio.Queue[list[LogRecord]] = asyncio.Queue()
+
+    async def read(self, *, max_records: int, timeout: float) -> list[LogRecord]:
+        assert max_records > 0
+        assert timeout > 0
+        return await self.ready.get()
+
+    async def stop(self) -> None: ...
+
+
+async def test_a_verdict_counts_for_the_run_that_is_expected_when_it_is_read() -> None:
+    """Also when the reading began before the run did; and the watch ends with what it could not read."""
+    tail = _Tail()
+    watch = Watch(tail, embedded=False)
+    following = asyncio.create_task(watch.follow())
+    await asyncio.sleep(0)  # it is reading now
+    verdicts = watch.expect("r")
+    tail.ready.put_nowait([_outcome(event_id("r", 0))])
+    await watch.all_seen(1, following)
+    assert set(verdicts.seen) == {0}
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch.all_seen(2, following)
 
 
 class _Wire:
