@@ -33,8 +33,8 @@ format: $(VENV)/.for-lint ## Put the code in the form that lint asks for
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.for-bench java-for-tests ## Measure against hand-written peers; ONLY=name runs one figure
-	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
+bench: $(VENV)/.for-bench java-for-tests ## Measure against hand-written peers; ONLY=name for one figure, FULL=1 for all
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(FULL),--full) $(ARGS)
 
 kafka-up: $(VENV)/.made java ## Start a local Apache Kafka on 127.0.0.1:9092 (KAFKA_LOCAL_PORT), no Docker needed
 	@$(BIN)/python $(KAFKA) up

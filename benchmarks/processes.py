@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -62,8 +63,13 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        children = self._children()
         self._process.kill()
         self._process.wait()
+        for child in children:  # a supervisor's workers would take their time to notice that it is gone
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, timeout=10)
         forget_process(self._process.pid)
         for pipe in (self._process.stdin, self._process.stdout, self._output):
             if pipe is not None:
@@ -75,9 +81,19 @@ class Process:
         return self._process.pid
 
     def cpu_seconds(self) -> float:
-        """Processor time that it has used so far, in user and system mode."""
-        times = self._statistics.cpu_times()
-        return float(times.user + times.system)
+        """Processor time that it and the processes it started have used so far, in user and system mode."""
+        used = 0.0
+        for one in (self._statistics, *self._children()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = one.cpu_times()
+                used += times.user + times.system
+        return used
+
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return list(self._statistics.children(recursive=True))
+        except psutil.NoSuchProcess:
+            return []
 
     def check_alive(self) -> None:
         """Raises MeasurementError with its last words if it has ended."""

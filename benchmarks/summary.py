@@ -50,19 +50,31 @@ def steady_rate(samples: Sequence[tuple[float, int]], *, skip_s: float) -> float
     the first of them to the last, so that neither the start-up nor a half-done batch at either end counts.
     Raises ValueError when that leaves fewer than two.
     """
-    grown = [
-        (seconds, count)
-        for (seconds, count), (_, before) in zip(samples[1:], samples[:-1], strict=True)
-        if count > before
-    ]
-    counted = [sample for sample in grown if sample[0] >= grown[0][0] + skip_s]
+    counted = _steady(samples, skip_s)
     if len(counted) < 2:
         raise ValueError("too little happened to tell a rate")
     (first_s, first), (last_s, last) = counted[0], counted[-1]
     return (last - first) / (last_s - first_s)
 
 
+def steady_seconds(samples: Sequence[tuple[float, int]], *, skip_s: float) -> float:
+    """The time that `steady_rate` of these samples would stand on, 0 where it would raise. Few commits that happen to
+    come close together make it short, and a rate over a short time means nothing.
+    """
+    counted = _steady(samples, skip_s)
+    return counted[-1][0] - counted[0][0] if counted else 0.0
+
+
+def _steady(samples: Sequence[tuple[float, int]], skip_s: float) -> list[tuple[float, int]]:
+    grown = [
+        (seconds, count)
+        for (seconds, count), (_, before) in zip(samples[1:], samples[:-1], strict=True)
+        if count > before
+    ]
+    return [sample for sample in grown if sample[0] >= grown[0][0] + skip_s]
+
+
 def in_turn(contenders: Sequence[T], number: int) -> list[T]:
     """The contenders' order in a round: each round another one begins, so that none always has the same place."""
-    start = number % len(contenders)
+    start = number % max(1, len(contenders))
     return [*contenders[start:], *contenders[:start]]

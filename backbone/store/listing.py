@@ -1,8 +1,9 @@
 """Pages of orders, newest first, found through indices and not by walking the table.
 
 Every page comes from a list of candidates that some index already holds in the wanted order: an external id's few
-orders; a party's orders; for a source with several parties the first page of each, put together; or all orders by
-announcement. The cursor is the place of the last order shown, so orders announced meanwhile do not shift a page.
+orders; a party's orders; for a source with several parties the first page of each, put together; all orders by
+announcement, or those of one status. The cursor is the place of the last order shown, so orders announced meanwhile do
+not shift a page.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from backbone.store.metadata import metadata
 from backbone.store.tables import APPEND_ONLY, trail
 from schemas.errors import ConfigurationError, SchemaOutdated
 
-REQUIRED_REVISION = "0006"
+REQUIRED_REVISION = "0007"
 """The oldest revision this release works with; newer ones only expanded and are fine."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -113,6 +113,7 @@ orders = Table(
     Column("step_occurred_us", BigInteger),
     Column("parked", Boolean, nullable=False),  # an event of it is set aside, and all others wait
     Index("ix_orders_workspace_announced_ms", "workspace", "announced_ms", "order_id"),
+    Index("ix_orders_workspace_status", "workspace", "status", "announced_ms", "order_id"),
 )
 
 order_parties = Table(

@@ -37,8 +37,8 @@ class _Owned:
         self._missing |= set(partitions)
 
 
-async def apply_for_ever(settings: Settings) -> None:
-    """Applies what the topic holds, batch after batch, until it is killed."""
+async def apply_all(settings: Settings) -> None:
+    """Applies what the topic holds, batch after batch, then waits to be killed."""
     log, store = open_event_log(settings), open_store(settings, purpose="consumer")
     await log.start()
     try:
@@ -48,12 +48,14 @@ async def apply_for_ever(settings: Settings) -> None:
         await owned.all.wait()
         applier = Applier(store)
         offsets = {partition: (await applier.claim(partition)).next for partition in range(settings.partitions)}
-        while True:
-            for partition, start in offsets.items():
+        bounds = await log.bounds(settings.topics.received, offsets)
+        while left := {partition: start for partition, start in offsets.items() if start < bounds[partition].end}:
+            for partition, start in left.items():
                 records = await member.fetch(partition, start, max_records=settings.batch_size, timeout=1)
                 if records:
                     applied = await applier.apply(partition, records, start=start, published=0)
                     offsets[partition] = applied.next
+        await asyncio.Event().wait()
     finally:
         await log.stop()
         await store.close()
@@ -64,7 +66,7 @@ def main() -> None:
     settings = load_settings()
     configure_logs(settings)
     relax_garbage_collection()  # as a worker does
-    uvloop.run(apply_for_ever(settings))
+    uvloop.run(apply_all(settings))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ did not hear our answer) and about 2% of moves that come too late to be legal.
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from random import Random
 
@@ -136,13 +137,10 @@ class Story:
         return stamp([parsed], source, raw, partitions=self._partitions)[0].record
 
 
-async def fill(log: EventLog, topic: str, *, partitions: int, count: int) -> None:
-    """Appends `count` records to the topic. Raises LogUnavailable."""
-    chunk: list[NewRecord] = []
-    for record in Story(partitions=partitions).records(count):
-        chunk.append(record)
-        if len(chunk) == _CHUNK:
-            await log.append(topic, chunk)
-            chunk = []
-    if chunk:
+async def fill(log: EventLog, topic: str, records: Iterable[NewRecord]) -> int:
+    """Appends the records to the topic and tells how many they were. Raises LogUnavailable."""
+    waiting, count = iter(records), 0
+    while chunk := list(itertools.islice(waiting, _CHUNK)):
         await log.append(topic, chunk)
+        count += len(chunk)
+    return count

@@ -1,7 +1,7 @@
-"""The load: a closed loop of connections that each send the next signed webhook as soon as the last was answered.
+"""The closed loop: connections that each send the next signed webhook as soon as the last was answered.
 
-A program of its own, so that it never shares an interpreter with what it measures, and as cheap as Python allows: the
-requests are bytes made and signed beforehand, and an answer is looked at only for its status and its length.
+It saturates a server and so tells its rate; of latency it tells nothing, for a slow answer delays the questions. A
+program of its own, so that it never shares an interpreter with what it measures.
 
     python -m benchmarks.ingress.load --port=N [...] < secret
 """
@@ -11,49 +11,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import cast
 
 import orjson
 import uvloop
-from standardwebhooks.webhooks import Webhook
 
-PATH = "/v1/webhooks/bench"
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_END = b"\r\n\r\n"
-_STATUSES = ("ACCEPTED_BY_RESTAURANT", "COOKING", "READY", "TAKEN_BY_COURIER", "DELIVERED")
+from benchmarks.ingress.connection import Connection, connect
+from benchmarks.ingress.webhooks import repeating_requests
 
-
-def make_requests(secret: str, *, port: int, count: int) -> list[bytes]:
-    """Whole HTTP requests, each a webhook with an id and an order of its own, signed now."""
-    webhook, now = Webhook(secret), datetime.now(UTC)
-    requests = []
-    for number in range(count):
-        event_id = f"evt_{number:08d}"
-        body = orjson.dumps(
-            {
-                "order_id": f"ORDER-{number % 997:05d}",
-                "status": _STATUSES[number % len(_STATUSES)],
-                "occurred_at": now.isoformat(timespec="milliseconds"),
-                "comment": "ring twice, the bell is quiet",
-                "attributes": ["contactless", "no-cutlery"],
-            }
-        ).decode()
-        head = (
-            f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-            f"webhook-id: {event_id}\r\nwebhook-timestamp: {int(now.timestamp())}\r\n"
-            f"webhook-signature: {webhook.sign(event_id, now, body)}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        requests.append((head + body).encode())
-    return requests
+CONNECTIONS = 96
 
 
-class Load:
+class ClosedLoop:
     """What all connections share: the next request, the counts, and whether to go on."""
 
     def __init__(self, requests: list[bytes]) -> None:
@@ -61,59 +33,36 @@ class Load:
         self.statuses: Counter[bytes] = Counter()
         self.is_running = True
         self.waiting = 0
-        self.lost = 0
+        self.losses = 0
         self.all_answered = asyncio.Event()
 
+    def begin(self, connections: list[Connection]) -> None:
+        """Sends the first request of each."""
+        self.waiting = len(connections)
+        for connection in connections:
+            connection.send(next(self.requests))
 
-class Connection(asyncio.Protocol):
-    """One kept-alive connection with one request under way."""
-
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._begun = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Sends the first request."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
-        self._load.waiting += 1
-        self._transport.write(next(self._load.requests))
-
-    def data_received(self, data: bytes) -> None:
-        """Counts an answer once it is whole, and sends the next request."""
-        if self._begun:
-            data = self._begun + data
-        end = data.find(_END)
-        if end < 0:
-            self._begun = data
+    def answered(self, connection: Connection, status: bytes, _body: bytes) -> None:
+        """Counts it and sends the next request, or ends with this one."""
+        self.statuses[status] += 1
+        if self.is_running:
+            connection.send(next(self.requests))
             return
-        length = _LENGTH.search(data, 0, end)
-        if length is None or len(data) < end + len(_END) + int(length[1]):
-            self._begun = data
-            return
-        self._begun = b""
-        load = self._load
-        load.statuses[data[9:12]] += 1
-        if load.is_running:
-            self._transport.write(next(load.requests))
-            return
-        load.waiting -= 1
-        if load.waiting == 0:
-            load.all_answered.set()
+        self.waiting -= 1
+        if self.waiting == 0:
+            self.all_answered.set()
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def lost(self, _connection: Connection) -> None:
         """A connection that ends while the load runs spoils the measurement."""
-        if self._load.is_running:
-            self._load.lost += 1
+        if self.is_running:
+            self.losses += 1
 
 
 async def run(secret: str, options: argparse.Namespace) -> dict[str, object]:
     """Warms up, measures, then lets the last requests be answered."""
-    load = Load(make_requests(secret, port=options.port, count=options.requests))
-    loop = asyncio.get_running_loop()
-    transports = [
-        (await loop.create_connection(lambda: Connection(load), "127.0.0.1", options.port))[0]
-        for _ in range(options.connections)
-    ]
+    load = ClosedLoop(repeating_requests(secret, port=options.port, count=options.requests))
+    connections = await connect(load, options.port, options.connections)
+    load.begin(connections)
     await asyncio.sleep(options.warm_up)
     before, began = load.statuses.copy(), time.perf_counter()
     await asyncio.sleep(options.seconds)
@@ -121,14 +70,14 @@ async def run(secret: str, options: argparse.Namespace) -> dict[str, object]:
     load.is_running = False
     async with asyncio.timeout(15):
         await load.all_answered.wait()
-    for transport in transports:
-        transport.close()
+    for connection in connections:
+        connection.close()
     return {
         "accepted": counted[b"202"],
         "seconds": seconds,
         "accepted_in_all": load.statuses[b"202"],
         "refused": {status.decode(): count for status, count in load.statuses.items() if status != b"202"},
-        "lost": load.lost,
+        "lost": load.losses,
         "own_cpu_seconds": time.process_time(),
     }
 
@@ -139,7 +88,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--warm-up", type=float, required=True)
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     parser.add_argument("--requests", type=int, default=4096)
     options = parser.parse_args()
     secret = sys.stdin.readline().strip()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.rounds import Comparison, Figure, Measurement, run_rounds
+from benchmarks.model import Comparison, Figure, Measurement
+from benchmarks.rounds import run_rounds
 from benchmarks.summary import Summary, in_turn, ratios, steady_rate, summarise
 
 
@@ -73,6 +74,7 @@ def test_each_round_another_contender_begins() -> None:
     """In as many rounds as contenders everybody had every place."""
     orders = [in_turn("abc", number) for number in range(4)]
     assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+    assert in_turn("", 3) == []
 
 
 class _Scripted:
@@ -91,10 +93,17 @@ class _Scripted:
 async def test_rounds_collect_every_contender_in_turn() -> None:
     """Measurements are kept by contender in the order of rounds, and each one is reported once."""
     figure = Figure(name="f", title="", unit="", comparisons=(Comparison("ours", "theirs", 2.0),))
-    told: list[tuple[int, str]] = []
+    told: list[str] = []
     contenders = [_Scripted("ours", [30.0, 10.0, 20.0]), _Scripted("theirs", [10.0, 5.0, 5.0], busy=0.5)]
-    await run_rounds(figure, contenders, 3, lambda number, name, _: told.append((number, name)))
-    assert told == [(1, "ours"), (1, "theirs"), (2, "theirs"), (2, "ours"), (3, "ours"), (3, "theirs")]
+    await run_rounds(figure, contenders, 3, told.append)
+    assert [text.split()[1:3] for text in told] == [
+        ["1", "ours"],
+        ["1", "theirs"],
+        ["2", "theirs"],
+        ["2", "ours"],
+        ["3", "ours"],
+        ["3", "theirs"],
+    ]
     assert figure.rates("ours") == [30.0, 10.0, 20.0]
     assert figure.ratio(figure.comparisons[0]) == Summary(3.0, 2.0, 4.0)
     assert figure.cpu_ratio(figure.comparisons[0]).median == pytest.approx(3.0)

@@ -1,0 +1,1 @@
+"""What a store that grows does to applying and reading."""

@@ -1,0 +1,1 @@
+"""What each process holds in memory over a long run."""
