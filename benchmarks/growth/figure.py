@@ -25,7 +25,7 @@ from benchmarks.databases import copied_database
 from benchmarks.durable_postgres import plain_url
 from benchmarks.growth.fill import BASE_ROWS, Filled, fill_store, make_base
 from benchmarks.growth.reading import StoreRead
-from benchmarks.growth.tables import latency_charts, size_listing
+from benchmarks.growth.tables import latency_chart, latency_listings, size_listing
 from benchmarks.model import Figure, TargetLine
 from benchmarks.parts import PARTITIONS, Parts, make_prefix, settings_of
 from benchmarks.plans import Options, Plan, Work
@@ -92,9 +92,9 @@ async def measure_growth(parts: Parts, options: Options, report: Report) -> Figu
     rates = [(float(store.filled.rows), figure.rates(store.name)) for store in stores]
     figure.charts += [
         chart_of("events/s by rows", "rows of the trail", {APPLIER: rates}),
-        *latency_charts(stores, reads),
+        latency_chart(stores, reads),
     ]
-    figure.listings.append(size_listing(stores))
+    figure.listings += [*latency_listings(stores, reads), size_listing(stores)]
     small, large = stores[0], stores[-1]
     figure.targets = [
         TargetLine(

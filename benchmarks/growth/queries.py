@@ -6,7 +6,9 @@ from random import Random
 
 from benchmarks.growth.fill import LARGE_SHARE, SMALL, Filled
 
-ORDER = "order"
+ORDER, RARE, KITCHEN = "order", "by status, rare", "restaurant, in work"
+PLOTTED = (ORDER, RARE, KITCHEN)
+"""Kinds of reads that a plot shows: what everybody asks for, and those that a missing index would slow down first."""
 _SEED = 22
 
 
@@ -25,10 +27,10 @@ def make_paths(filled: Filled, *, count: int) -> dict[str, list[str]]:
         "history": [f"/v1/orders/{order_id}/history" for order_id in orders],
         "newest orders": ["/v1/orders"],
         "by status, common": ["/v1/orders?status=DELIVERED"],
-        "by status, rare": [f"/v1/orders?status={status}" for status in ("COOKING", "READY", "TAKEN_BY_COURIER")],
+        RARE: [f"/v1/orders?status={status}" for status in ("COOKING", "READY", "TAKEN_BY_COURIER")],
         "by status, none": ["/v1/orders?status=CANCELLED"],
         "restaurant": [f"/v1/orders?restaurant={name}" for name in small + large],
-        "restaurant, in work": [
+        KITCHEN: [
             f"/v1/orders?restaurant={name}&status={status}" for name in small + large for status in ("COOKING", "READY")
         ],
         "courier, in work": [f"/v1/orders?courier={name}&status=TAKEN_BY_COURIER" for name in couriers],

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from benchmarks.growth.fill import Filled
+from benchmarks.growth.queries import PLOTTED
 from benchmarks.growth.reading import StoreRead
-from benchmarks.model import Chart, Listing, Point, Series
-from benchmarks.summary import summarise
+from benchmarks.model import Cell, Chart, Listing, Point, Series
+from benchmarks.summary import ratios, summarise
 
 
 class Grown(Protocol):
@@ -23,26 +24,41 @@ class Grown(Protocol):
         """What it weighs after filling."""
 
 
-def latency_charts(stores: Sequence[Grown], reads: Sequence[StoreRead]) -> list[Chart]:
-    """p50 and p99 of every kind of read."""
+def latency_listings(stores: Sequence[Grown], reads: Sequence[StoreRead]) -> list[Listing]:
+    """p50 and p99 of every kind of read, a column a size, and the largest store's over the smallest's."""
+    sizes = tuple(f"{store.filled.rows:,} rows" for store in stores)
     return [
-        Chart(
-            title=f"reads, {label}, by rows",
-            x_label="rows of the trail",
-            y_label="ms",
-            series=tuple(
-                Series(
-                    kind,
-                    tuple(
-                        Point(store.filled.rows, summarise(read.percentiles(kind, share)))
-                        for store, read in zip(stores, reads, strict=True)
-                    ),
-                )
-                for kind in reads[0].kinds()
-            ),
+        Listing(
+            "",
+            (f"reads, {label}, ms", *sizes, "last / first"),
+            tuple(_latencies(kind, share, reads) for kind in reads[0].kinds()),
         )
         for label, share in (("p50", 0.5), ("p99", 0.99))
     ]
+
+
+def _latencies(kind: str, share: float, reads: Sequence[StoreRead]) -> tuple[Cell, ...]:
+    measured = [read.percentiles(kind, share) for read in reads]
+    return (kind, *(summarise(of_store).median for of_store in measured), summarise(ratios(measured[-1], measured[0])))
+
+
+def latency_chart(stores: Sequence[Grown], reads: Sequence[StoreRead]) -> Chart:
+    """p99 of the reads that most is hung on, to be drawn."""
+    return Chart(
+        title="reads, p99, by rows",
+        x_label="rows of the trail",
+        y_label="ms",
+        series=tuple(
+            Series(
+                kind,
+                tuple(
+                    Point(store.filled.rows, summarise(read.percentiles(kind, 0.99)))
+                    for store, read in zip(stores, reads, strict=True)
+                ),
+            )
+            for kind in PLOTTED
+        ),
+    )
 
 
 def size_listing(stores: Sequence[Grown]) -> Listing:

@@ -72,7 +72,7 @@ def _single(value: float) -> Summary:
 
 MEMORY = Plan(
     name="memory",
-    title="memory: serve, worker and up over a long run (EVENTS=n)",
+    title="memory: serve, worker and up over a long run",
     measure=measure_memory,
     work=lambda options: Work(2, 30 + 2 * options.events / _EVENTS_PER_S),
     only_full=True,
