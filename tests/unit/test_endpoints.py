@@ -63,7 +63,11 @@ def test_two_dialects_never_share_a_path(monkeypatch: pytest.MonkeyPatch) -> Non
     """Whose words a stranger is answered in is the path's to say, so it must say one: found at the start."""
     other: Any = SimpleNamespace(name="other", profile=replace(GRAB.profile, name="other", token=None))
     monkeypatch.setitem(registry.DIALECTS, "other", other)
-    nothing: Any = SimpleNamespace(take=print, nowhere=print)
+
+    async def nobody() -> None:
+        raise AssertionError("mounted, and never called")
+
+    nothing: Any = SimpleNamespace(take=nobody, nowhere=nobody)
     with pytest.raises(RuntimeError, match=r"other and grabfood both declare /order/state"):
         mount_webhooks(web.Application(), nothing, nothing)
 
