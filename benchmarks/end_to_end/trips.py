@@ -50,9 +50,14 @@ class Traveller:
         count = warm_up + max(1, round(rate * seconds))
         found = await self._load(count, f"--rate={rate}", timeout=seconds + _MARGIN_S)
         name = f"{self.deployment.name} at {rate:,.0f}/s"
-        answers = read_open_run(name, found, most_late_ms=most_late_ms)
-        if found["receipt_failures"]:
-            raise MeasurementError(f"{name}: {found['receipt_failures'][0]}")
+        try:
+            answers = read_open_run(name, found, most_late_ms=most_late_ms)
+            if found["receipt_failures"]:
+                raise MeasurementError(f"{name}: {found['receipt_failures'][0]}")
+        except MeasurementError:
+            await self.watch.settled(self.following)  # what is left of this run must not be in the way of the next
+            raise
+        await self.watch.all_seen(count, self.following)
         start = found["start"]
         receipts = {int(number): seen for number, seen in found["receipts"].items()}
         seen = self.watch.verdicts.seen
@@ -70,6 +75,7 @@ class Traveller:
         found = await self._load(count, f"--connections={connections}", timeout=300)
         if found["refused"] or found["lost"] or found["accepted"] != count:
             raise MeasurementError(f"{self.deployment.name} flooded: {found}\n{self.deployment.last_words()}")
+        await self.watch.all_seen(count, self.following)
         return count / (max(self.watch.verdicts.seen.values()) - float(found["start"]))
 
     async def _load(self, count: int, *options: str, timeout: float) -> Mapping[str, Any]:
@@ -88,7 +94,6 @@ class Traveller:
         with load:
             found: Mapping[str, Any] = orjson.loads(await load.result(timeout))
         self.deployment.check_alive()
-        await self.watch.all_seen(found.get("accepted", found.get("accepted_in_all", 0)), self.following)
         return found
 
 
