@@ -52,8 +52,7 @@ class Traveller:
         name = f"{self.deployment.name} at {rate:,.0f}/s"
         try:
             answers = read_open_run(name, found, most_late_ms=most_late_ms)
-            if found["receipt_failures"]:
-                raise MeasurementError(f"{name}: {found['receipt_failures'][0]}")
+            check_receipts(name, found)
         except MeasurementError:
             await self.watch.settled(self.following)  # what is left of this run must not be in the way of the next
             raise
@@ -95,6 +94,12 @@ class Traveller:
             found: Mapping[str, Any] = orjson.loads(await load.result(timeout))
         self.deployment.check_alive()
         return found
+
+
+def check_receipts(name: str, found: Mapping[str, Any]) -> None:
+    """Raises MeasurementError when one of those that were asked for could not be had."""
+    if found["receipt_failures"]:
+        raise MeasurementError(f"{name}: {found['receipt_failures'][0]}")
 
 
 def since_due(seen: Mapping[int, float], *, start: float, rate: float, skip: int) -> list[float]:

@@ -74,8 +74,8 @@ class Watch:
             raise MeasurementError(f"{came} of {count} verdicts came, and none for {_STALLED_S:g} s")
 
     async def settled(self, following: asyncio.Task[None]) -> None:
-        """Returns when no verdict has come for a while. For a run that lost events: where an announcement is among them,
-        what follows it is held, and its verdict is a day off.
+        """Returns when no verdict has come for a while. For a run that lost events: where an announcement is among
+        them, what follows it is held, and its verdict is a day off.
         """
         await self._seen(None, following, patience_s=_SETTLED_S)
 
