@@ -15,6 +15,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from standardwebhooks.webhooks import Webhook
 
 from backbone.eventlog.port import LogRecord
+from benchmarks.end_to_end import watch as watch_module
 from benchmarks.end_to_end.receipts import ReceiptSampler
 from benchmarks.end_to_end.watch import Verdicts, Watch
 from benchmarks.ingress.connection import Connection
@@ -88,6 +89,19 @@ async def test_a_verdict_counts_for_the_run_that_is_expected_when_it_is_read() -
     following.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watch.all_seen(2, following)
+
+
+async def test_a_run_whose_verdicts_do_not_all_come_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some time without any; where events were lost, that is no error but the end of it."""
+    monkeypatch.setattr(watch_module, "_STALLED_S", 0.05)
+    monkeypatch.setattr(watch_module, "_SETTLED_S", 0.05)
+    watch = Watch(_Tail(), embedded=False)
+    following = asyncio.create_task(watch.follow())
+    watch.expect("r").take([_outcome(event_id("r", 0))])
+    await watch.settled(following)
+    with pytest.raises(MeasurementError, match="1 of 2 verdicts came"):
+        await watch.all_seen(2, following)
+    following.cancel()
 
 
 class _Wire:
