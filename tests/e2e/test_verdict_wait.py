@@ -101,7 +101,7 @@ async def test_order_status_api_across_processes(shop: Shop) -> None:
     assert is_valid(TOKEN, issued)
     partner = dataclasses.replace(shop.at(shop.market, 1), token=issued["access_token"])
 
-    body = {"status": "TAKEN_BY_COURIER", "comment": "picked up", "updatedAt": "2026-01-31T12:00:27.870000+00:20"}
+    body = {"status": "TAKEN_BY_COURIER", "comment": "picked up", "updatedAt": "2021-01-31T12:00:27.870000+00:20"}
     for number in range(3):  # lost answers are asked for again, wherever the call lands
         answer = await shop.at(partner, number).call("PUT", "/order/W-1/status", body)
         assert answer.status == 204
@@ -110,7 +110,7 @@ async def test_order_status_api_across_processes(shop: Shop) -> None:
         assert shown.body == {
             "status": "TAKEN_BY_COURIER",
             "comment": "picked up",
-            "updatedAt": "2026-01-31T11:40:27.870000+00:00",
+            "updatedAt": "2021-01-31T11:40:27.870000+00:00",
         }
     assert (await partner.call("PUT", "/order/W-404/status", {"status": "CANCELLED"})).status == 404
     assert (await partner.call("PUT", "/order/W-1/status", {"status": "CANCELLED"})).status == 204

@@ -29,7 +29,7 @@ from tests.support.http_face import Reply, Site, serve_site
 URL = "/v1/webhooks/"
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-TAKEN = {"status": "TAKEN_BY_COURIER", "updatedAt": "2026-01-31T12:00:27.870000+03:00"}
+TAKEN = {"status": "TAKEN_BY_COURIER", "updatedAt": "2021-01-31T12:00:27.870000+03:00"}
 STATUS = "/order/A-1/status"
 
 

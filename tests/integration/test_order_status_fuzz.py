@@ -143,7 +143,7 @@ async def test_put_under_any_body_id_and_headers(
 @given(members=MEMBERS, seconds=st.integers(0, 3))
 async def test_put_of_likely_bodies(staff: Staff, members: dict[str, Any], seconds: int) -> None:
     """Bodies that are nearly right, with a status that is."""
-    likely = _json({**PUT_EXAMPLE, **members, "updatedAt": f"2026-11-21T12:00:0{seconds}.870000+00:20"})
+    likely = _json({**PUT_EXAMPLE, **members, "updatedAt": f"2021-11-21T12:00:0{seconds}.870000+00:20"})
     headers = {**staff.site.bearer("market"), "Content-Type": "application/json"}
     assert_documented(await send(staff, "PUT", "/order/F-1/status", data=likely, headers=headers), {204: None})
 

@@ -18,7 +18,7 @@ from tests.support.received import discarded
 from tests.support.waiting import wait_until
 from tests.support.working_site import Staff, serve_working_site
 
-AT = "2026-11-21T12:00:27.870000+00:20"
+AT = "2021-11-21T12:00:27.870000+00:20"
 KNOWN = {"receipt_id", "event_id", "order_id", "state", "verdict", "reason", "from_status", "to_status"}
 
 
