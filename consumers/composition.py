@@ -10,9 +10,9 @@ import structlog
 
 from backbone.admin import build_admin
 from backbone.clocks import SYSTEM_CLOCK
+from backbone.collector import BATCHES, settle
 from backbone.eventlog.opening import open_event_log, wanted_topics
 from backbone.eventlog.port import EventLog
-from backbone.garbage import relax_garbage_collection
 from backbone.health import Check, Health
 from backbone.listening import listen
 from backbone.metrics import Metrics
@@ -134,7 +134,7 @@ async def run_consumers(settings: Settings, *, listening: Callable[[str], None] 
     """
     if settings.embedded:
         raise ConfigurationError("the embedded default runs its consumer inside `mealtrail up`")
-    relax_garbage_collection()
+    settle(BATCHES)
     metrics = Metrics()
     store = open_store(settings, purpose="consumer")
     log = open_event_log(settings)

@@ -13,8 +13,8 @@ from collections.abc import Collection
 
 import uvloop
 
+from backbone.collector import BATCHES, settle
 from backbone.eventlog.opening import open_event_log
-from backbone.garbage import relax_garbage_collection
 from backbone.logs import configure_logs
 from backbone.settings import Settings, load_settings
 from backbone.store.engine import open_store
@@ -65,7 +65,7 @@ def main() -> None:
     """Reads the settings and works."""
     settings = load_settings()
     configure_logs(settings)
-    relax_garbage_collection()  # as a worker does
+    settle(BATCHES)  # as a worker does
     uvloop.run(apply_all(settings))
 
 

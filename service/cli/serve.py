@@ -10,7 +10,7 @@ import structlog
 import typer
 import uvloop
 
-from backbone.collector import settle
+from backbone.collector import REQUESTS, settle
 from backbone.eventlog.opening import open_event_log
 from backbone.logs import configure_logs
 from backbone.metrics import Metrics
@@ -78,7 +78,7 @@ async def _serve(settings: Settings, *, supervised: bool) -> ExitCode:
                 parts = make_parts(settings, log, store, secret_box(settings), metrics=Metrics())
                 face = await start_face(parts, reuse_port=supervised)
                 try:
-                    settle()
+                    settle(REQUESTS)
                     if not supervised:
                         print_summary(settings, face, "serve")
                     _log.info("ready", http=face.public.url, admin=face.admin.url if face.admin else None)

@@ -18,7 +18,7 @@ import structlog
 import typer
 import uvloop
 
-from backbone.collector import settle
+from backbone.collector import REQUESTS, settle
 from backbone.eventlog.embedded import EmbeddedEventLog
 from backbone.eventlog.embedded_pruning import EmbeddedPruning
 from backbone.eventlog.opening import open_event_log
@@ -118,7 +118,7 @@ async def _serve(settings: Settings, log: EventLog, store: Store, stopping: asyn
     consuming = asyncio.create_task(runner.run(), name="consumers")
     pruning = asyncio.create_task(_prune(settings, log, store), name="log-retention")
     try:
-        settle()
+        settle(REQUESTS)
         print_summary(settings, face, "up")
         if env_file is not None:
             script = DemoScript(

@@ -1,11 +1,19 @@
-"""The garbage collector of a process that serves for long."""
+"""The garbage collector of a process that works for long."""
 
 import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
 
-from backbone.collector import YOUNG_OBJECTS, settle
+from backbone.collector import BATCHES, REQUESTS, Patience, settle
+
+
+class _Node:
+    """One that holds itself."""
+
+    def __init__(self) -> None:
+        self.itself = self
 
 
 @pytest.fixture(autouse=True)
@@ -17,15 +25,17 @@ def as_before() -> Iterator[None]:
     gc.set_threshold(*thresholds)
 
 
-def test_what_start_up_made_is_walked_over_no_more() -> None:
-    """It is permanent; what comes later is collected as ever, after more objects than Python's own few."""
-    settle()
+@pytest.mark.parametrize("patience", [REQUESTS, BATCHES])
+def test_what_start_up_made_is_walked_over_no_more(patience: Patience) -> None:
+    """It is permanent; what comes later waits for more objects than Python's own few, and is collected then."""
+    settle(patience)
     settled = gc.get_freeze_count()
     assert settled > 1000
-    assert gc.get_threshold()[0] == YOUNG_OBJECTS
-    cycle: list[object] = []
-    cycle.append(cycle)
-    assert any(found is cycle for found in gc.get_objects())
+    assert gc.isenabled()
+    assert gc.get_threshold()[0] == patience.young
+    seen = weakref.ref(_Node())
+    assert seen() is not None
     assert gc.get_freeze_count() == settled
-    del cycle
-    assert gc.collect() >= 1
+    kept: list[list[object]] = [[] for _ in range(patience.young + 10)]
+    assert seen() is None, "the walk came by itself"
+    assert len(kept) > patience.young
