@@ -41,7 +41,7 @@ _log = structlog.get_logger("mealtrail.relay")
 BATCH_ROWS = 1500
 FRESH_ROWS = 2 * BATCH_ROWS
 """Committed rows that wait in memory for one relay; where there are more they are read from the store again."""
-TURNS = 3
+TURNS = 2
 """Relays of one worker that may have a batch at the log at once. All of them together would fill the log's window of
 unresolved records, which ticks (and, in one process, webhooks) need too."""
 
