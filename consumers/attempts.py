@@ -9,7 +9,9 @@ Counts are written as they are to be and never added to, so that one whose answe
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ColumnElement, Text, delete, literal, select
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, ColumnElement, Text, delete, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.bulk import delete_rows, insert_into
@@ -20,8 +22,15 @@ from schemas.errors import PartitionLost
 
 PROCESS_DIED = "process_died"
 """The error of a try of which nothing was heard again."""
-Counted = tuple[Pair, Failure | None]
-"""A pair and what was counted against it; None is nothing."""
+
+
+class Begun(NamedTuple):
+    """What is counted against a pair before it is begun, and what it goes back to once that went well."""
+
+    pair: Pair
+    counted: Failure
+    earlier: Failure | None
+    """None: nothing."""
 
 
 class AttemptRepository:
@@ -58,20 +67,21 @@ class AttemptRepository:
         async with self._store.reading() as connection:
             return await connection.scalar(query.limit(1)) is not None
 
-    async def note(self, pair: Pair, failure: Failure, *, before: Counted | None = None) -> None:
-        """Writes what counts against the pair from now on, and in the same transaction what counts against another one.
+    async def note(self, pair: Pair, failure: Failure, *, ended: Begun | None = None) -> None:
+        """Writes what counts against the pair from now on, and takes back in the same transaction what has `ended`.
 
-        Raises PartitionLost when the partition's offset is not the one in hand: nothing is counted then.
+        Raises PartitionLost when the partition's offset is not the one in hand: nothing is changed then.
         """
         async with self._store.transaction() as connection:
-            if before is not None:
-                await self._write(connection, *before)
+            if ended is not None:
+                await self._take_back(connection, ended)
             await self._write(connection, pair, failure)
 
-    async def restore(self, counted: Counted) -> None:
-        """Writes what counted against a pair before its last try, which went well. Raises PartitionLost."""
+    async def take_back(self, *begun: Begun) -> None:
+        """What was counted beforehand counts no longer, unless somebody else has counted since."""
         async with self._store.transaction() as connection:
-            await self._write(connection, *counted)
+            for one in begun:
+                await self._take_back(connection, one)
 
     async def forget(self, in_hand: int) -> None:
         """Whoever tries the record at `in_hand` next starts counting anew."""
@@ -79,10 +89,20 @@ class AttemptRepository:
         async with self._store.transaction() as connection:
             await delete_rows(connection, attempts, fixed=own, many=("in_hand_offset", [in_hand]))
 
-    async def _write(self, connection: AsyncConnection, pair: Pair, failure: Failure | None) -> None:
-        if failure is None:
-            await connection.execute(delete(attempts).where(*self._is(pair)))
+    async def _take_back(self, connection: AsyncConnection, begun: Begun) -> None:
+        """Whoever owned the partition and thawed takes back nothing that its successor counts: another number."""
+        stands = (
+            *self._is(begun.pair),
+            attempts.c.attempts == begun.counted.attempts,
+            attempts.c.error == begun.counted.error,
+        )
+        if begun.earlier is None:
+            await connection.execute(delete(attempts).where(*stands))
             return
+        values = {"attempts": begun.earlier.attempts, "error": begun.earlier.error}
+        await connection.execute(update(attempts).where(*stands).values(values))
+
+    async def _write(self, connection: AsyncConnection, pair: Pair, failure: Failure) -> None:
         numbers = (literal(number, BigInteger) for number in (self._partition, *pair, failure.attempts))
         still_ours = (
             select(*numbers, literal(failure.error, Text))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from traceback import walk_tb
 
 import structlog
@@ -61,6 +62,7 @@ class LoneRecord:
         limits: DeadLetterLimits,
         metrics: Metrics,
         stopping: asyncio.Event,
+        careful: asyncio.Lock,
         pause_s: float,
     ) -> None:
         self._record = record
@@ -72,6 +74,7 @@ class LoneRecord:
         self._limits = limits
         self._metrics = metrics
         self._stopping = stopping
+        self._careful = careful
         self._pause_s = pause_s
         self._tally = Tally(AttemptRepository(applier.store, record.partition), record.partition, record.offset)
         self._entry: LogEntry | None = None
@@ -88,21 +91,25 @@ class LoneRecord:
         `failure` is that of a try that was made already. Raises TooManyDeadLetters; RecordUnknown, LogGap;
         RecordUnappliable where not even setting aside helps; HistoryLost; PartitionLost.
         """
+        turn = self._careful if rehearse else nullcontext()
         try:
-            await self._tally.load()
-            entry = self._entry = await self._understand(is_careful=rehearse)
+            async with turn:
+                await self._tally.load()
+                entry = self._entry = await self._understand(is_careful=rehearse)
             while self._upcoming() == self._in_hand:
-                blamed = None if failure is None else await self._blame(failure)
+                async with turn:
+                    blamed = None if failure is None else await self._blame(failure)
                 await self._give_up(entry)
                 if blamed is not None and blamed not in self._aside and await self._stopped_in_pause(blamed):
                     return
                 failure = None
                 try:
-                    if rehearse:
+                    if not rehearse:
+                        await self._apply([self._record], self._aside)
+                        continue
+                    async with turn:
                         await self._rehearse(entry)
                         await self._apply_guarded()
-                    else:
-                        await self._apply([self._record], self._aside)
                 except RecordUnappliable as error:
                     failure = error
         except asyncio.CancelledError:
@@ -156,7 +163,8 @@ class LoneRecord:
 
     async def _takes(self, event_offsets: Sequence[int]) -> bool:
         """Whether the store takes the record with these events aside too."""
-        aside = self._aside | {(self._in_hand, event_offset): _SUSPECTED for event_offset in event_offsets}
+        suspects = {(self._in_hand, event_offset): _SUSPECTED for event_offset in event_offsets}
+        aside = suspects | self._aside  # what is aside unread stays so
         return await self._applier.takes(self._partition, self._record, aside)
 
     async def _order_of(self, event_offset: int) -> str | None:

@@ -42,6 +42,7 @@ class Narrowing:
         apply: Apply,
         upcoming: Callable[[], int],
         stopping: asyncio.Event,
+        careful: asyncio.Lock,
         pause_s: float,
     ) -> None:
         self._applier = applier
@@ -51,6 +52,7 @@ class Narrowing:
         self._apply = apply
         self._upcoming = upcoming
         self._stopping = stopping
+        self._careful = careful
         self._pause_s = pause_s
         self._careful_until = 0
 
@@ -103,6 +105,7 @@ class Narrowing:
             limits=self._limits,
             metrics=self._metrics,
             stopping=self._stopping,
+            careful=self._careful,
             pause_s=self._pause_s,
         )
 

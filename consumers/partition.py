@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import structlog
@@ -65,6 +65,8 @@ class PartitionParts:
     """Longest wait for records before looking at holds."""
     limits: DeadLetterLimits = DEFAULT_LIMITS
     retry_pause_s: float = RETRY_PAUSE_S
+    careful: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by the one partition that has counted something beforehand: a death counts against no other."""
 
 
 class PartitionWorker:
@@ -95,6 +97,7 @@ class PartitionWorker:
             apply=self._apply,
             upcoming=lambda: self._cursor.next,
             stopping=self._stopping,
+            careful=parts.careful,
             pause_s=parts.retry_pause_s,
         )
 

@@ -81,6 +81,7 @@ class Relay:
         self._turns = turns
         self.published = published
         self._head = published
+        self._returns = 0
         self._fresh: list[tuple[TrailRow, bytes]] = []
         self._more = asyncio.Event()
 
@@ -98,6 +99,7 @@ class Relay:
     def go_back(self, seq: int) -> None:
         """The topic has rows up to `seq` for sure: those behind it are published again. Returns at once."""
         self.published = min(self.published, seq)
+        self._returns += 1
         self._fresh.clear()  # the store may be another one
 
     async def run(self) -> None:
@@ -117,6 +119,7 @@ class Relay:
 
     async def publish_next(self) -> None:
         """Publishes the next rows. Raises LogUnavailable (then some may be in the topic) or StoreUnavailable."""
+        returns = self._returns
         rows: Sequence[tuple[int, NewRecord]] = self._next_fresh()
         if not rows:
             async with self._store.reading() as connection:
@@ -126,17 +129,24 @@ class Relay:
             return
         async with self._turns:
             await self._log.append(self._publication.topic, [record for _, record in rows])
+        if returns != self._returns:
+            return  # sent back meanwhile, perhaps to before these rows
         self.published = rows[-1][0]
+        self._let_go()
         self._show_lag()
 
     def _next_fresh(self) -> list[tuple[int, NewRecord]]:
         """The next rows out of memory; none unless the very next one is there. They stay until they are published."""
+        self._let_go()
         fresh = self._fresh
-        if fresh and (passed := self.published + 1 - fresh[0][0].seq) > 0:
-            del fresh[:passed]
         if not fresh or fresh[0][0].seq != self.published + 1:
             return []
         return [(row.seq, outcome_record(row, row_hash)) for row, row_hash in fresh[:BATCH_ROWS]]
+
+    def _let_go(self) -> None:
+        """Of rows in memory that are published."""
+        if self._fresh and (passed := self.published + 1 - self._fresh[0][0].seq) > 0:
+            del self._fresh[:passed]
 
     def _show_lag(self) -> None:
         self._publication.lag.labels(str(self._partition)).set(max(0, self._head - self.published))

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from consumers.attempts import AttemptRepository, Counted
+from consumers.attempts import AttemptRepository, Begun
 from consumers.dead_letter import Failure
 from consumers.patience import T, patiently
 from schemas.errors import MealtrailError
@@ -31,12 +31,14 @@ class Tally:
         self._in_hand = in_hand
         self.failures: dict[int, Failure] = {}
         """What is counted, by the event's offset."""
-        self._begun: Counted | None = None
+        self._begun: Begun | None = None
+        self._beginning: Begun | None = None
+        """What is being written down: whether the store has it is not known yet."""
 
     @property
     def begun(self) -> int | None:
         """The event of which something is begun and has not ended."""
-        return None if self._begun is None else self._begun[0][1]
+        return None if self._begun is None else self._begun.pair[1]
 
     def tries_of(self, event_offset: int) -> int:
         """How often the event failed."""
@@ -56,24 +58,24 @@ class Tally:
 
     async def begin(self, event_offset: int, error: str) -> None:
         """Counts what is about to be done with the event, and no longer what was begun before."""
-        before = self._begun
-        if before is not None and before[0][1] == event_offset:
+        if self.begun == event_offset:
             if self.failures[event_offset].error == error:
                 return  # once more under the same record
             await self.end()
-            before = None
+        ended, earlier = self._begun, self.failures.get(event_offset)
         counted = Failure(error, self.tries_of(event_offset) + 1)
-        await self._patiently(lambda: self._counts.note((self._in_hand, event_offset), counted, before=before))
-        if before is not None:
-            self._restore(before)
-        self._begun = (self._in_hand, event_offset), self.failures.get(event_offset)
+        self._beginning = beginning = Begun((self._in_hand, event_offset), counted, earlier)
+        await self._patiently(lambda: self._counts.note(beginning.pair, counted, ended=ended))
+        if ended is not None:
+            self._restore(ended)
+        self._begun, self._beginning = beginning, None
         self.failures[event_offset] = counted
 
     async def end(self) -> None:
         """What was begun went well, or failed in a way that is counted otherwise."""
         if self._begun is not None:
             ended = self._begun
-            await self._patiently(lambda: self._counts.restore(ended))
+            await self._patiently(lambda: self._counts.take_back(ended))
             self._restore(ended)
             self._begun = None
 
@@ -83,11 +85,12 @@ class Tally:
 
     async def leave(self) -> None:
         """To be stopped in the middle is no death: one attempt to take the count back, of at most LEAVING_S."""
-        if self._begun is None:
+        begun = [one for one in (self._begun, self._beginning) if one is not None]
+        if not begun:
             return
         with suppress(MealtrailError, TimeoutError):
             async with asyncio.timeout(LEAVING_S):
-                await self._counts.restore(self._begun)
+                await self._counts.take_back(*begun)
 
     async def forget(self) -> None:
         """Whoever tries the record next starts counting anew."""
@@ -97,12 +100,12 @@ class Tally:
         """The order of an event that waits or was set aside, for people."""
         return await self._patiently(lambda: self._counts.order_of(event_offset))
 
-    def _restore(self, counted: Counted) -> None:
-        (_, event_offset), earlier = counted
-        if earlier is None:
+    def _restore(self, begun: Begun) -> None:
+        event_offset = begun.pair[1]
+        if begun.earlier is None:
             del self.failures[event_offset]
         else:
-            self.failures[event_offset] = earlier
+            self.failures[event_offset] = begun.earlier
 
     async def _patiently(self, act: Callable[[], Awaitable[T]]) -> T:
         return await patiently(act, doing="apply one record", partition=self._partition)

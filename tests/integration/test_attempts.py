@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from backbone.store.engine import Store
 from backbone.store.tables import attempts, offsets
-from consumers.attempts import PROCESS_DIED, AttemptRepository, forget_passed
+from consumers.attempts import PROCESS_DIED, AttemptRepository, Begun, forget_passed
 from consumers.dead_letter import Failure
 from schemas.canonical import GENESIS
 from schemas.errors import PartitionLost
@@ -57,9 +57,12 @@ async def test_a_try_that_went_well_counts_no_more(store: Store) -> None:
     counts = await at(store, 7)
     await counts.note((7, 1), Failure("KeyError", 1))
     await counts.note((7, 1), Failure(PROCESS_DIED, 2))
-    await counts.note((7, 2), Failure(PROCESS_DIED, 1), before=((7, 1), Failure("KeyError", 1)))
+    one = Begun((7, 1), Failure(PROCESS_DIED, 2), Failure("KeyError", 1))
+    other = Begun((7, 2), Failure(PROCESS_DIED, 1), None)
+    await counts.note(other.pair, other.counted, ended=one)
     assert await counts.of(7) == {1: Failure("KeyError", 1), 2: Failure(PROCESS_DIED, 1)}
-    await counts.restore(((7, 2), None))
+    await counts.take_back(other)
+    await counts.take_back(other)
     assert await counts.of(7) == {1: Failure("KeyError", 1)}
 
 

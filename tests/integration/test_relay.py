@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import pytest
 
 from backbone.eventlog.port import LogRecord
@@ -146,3 +147,39 @@ async def test_a_relay_that_is_behind_keeps_no_more_than_its_share(
         site.relay.committed(applied.seq, applied.rows)
     assert await site.published() == await from_store(store, batches[-1].seq)
     assert site.asked
+
+
+async def test_rows_in_memory_are_let_go_once_they_are_published(store: Store) -> None:
+    """An idle partition keeps none."""
+    site = await make_site(store)
+    [applied] = await apply_batches(store, random_log(3)[:100])
+    site.relay.committed(applied.seq, applied.rows)
+    await site.published()
+    assert site.relay._fresh == []
+
+
+async def test_a_relay_that_is_sent_back_while_it_publishes_begins_again_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The topic was cut behind its back; what it had in hand then tells nothing about the rows before."""
+    site = await make_site(store)
+    first, second = await apply_batches(store, random_log(3)[:200])
+    site.relay.committed(first.seq, first.rows)
+    await site.published()
+    site.relay.committed(second.seq, second.rows)
+    at_the_log, cut, append = asyncio.Event(), asyncio.Event(), site.log.append
+
+    async def slow(*given: Any) -> Any:
+        at_the_log.set()
+        await cut.wait()
+        return await append(*given)
+
+    monkeypatch.setattr(site.log, "append", slow)
+    publishing = asyncio.create_task(site.relay.publish_next())
+    await at_the_log.wait()
+    site.log.topics.partition(OUTCOMES, 0).records.clear()
+    site.relay.go_back(0)
+    cut.set()
+    await publishing
+    seqs = {orjson.loads(value)["seq"] for _, value, _ in await site.published()}
+    assert seqs == set(range(1, second.seq + 1))
