@@ -77,7 +77,7 @@ class SQLiteConnection(aiosqlite.Connection):
                 self._answered += 1
 
         self._asked += 1
-        return await super()._execute(answer)
+        return await super()._execute(answer)  # type: ignore[no-untyped-call]
 
     def _is_idle(self) -> bool:
         """Whether the thread has nothing to do. It may have, for somebody who was cancelled while it did."""
