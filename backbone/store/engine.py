@@ -36,7 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from backbone.settings import Settings
 from backbone.store.bulk import insert_into
 from backbone.store.outages import translate_outages, unavailable
-from backbone.store.sqlite_connection import BEGIN_WRITING, SQLiteConnection
+from backbone.store.sqlite_connection import BEGIN_READING, BEGIN_WRITING, SQLiteConnection
 from schemas.errors import ConfigurationError, StoreUnavailable
 
 Dialect = Literal["postgresql", "sqlite"]
@@ -220,7 +220,7 @@ def _switch_to_wal(cursor: Any) -> None:
 
 
 def _emit_begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, "BEGIN"))
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, BEGIN_READING))
 
 
 def _replace_closed(dbapi_connection: Any, _record: object, _fairy: object) -> None:

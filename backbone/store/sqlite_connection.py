@@ -4,9 +4,10 @@ The way costs more than a statement: both threads are woken up, and the answer w
 which under load is after every request that is ready by then. aiosqlite goes four times for one look-up (to make a
 cursor, execute, fetch and close), a transaction of a dozen statements fifty times. Here:
 
-    a look-up                                goes once: rows that many callers want are fetched as it is executed
-    beginning and committing                 go, since they wait: for other processes, for the disk
+    a look-up                                goes once: its rows are fetched as it is executed
+    beginning to write, committing it        go, since they wait: for other processes, for the disk
     a short statement in between             does not go
+    beginning to read, ending it             do not go: SQLite only takes note of them
 
 A short statement has parameters, few and small: it finds or writes so many rows by key, in memory, while the
 transaction has the file to itself; it takes some ten microseconds, less than the way. What has more to do, or might,
@@ -23,7 +24,7 @@ from typing import Any, Self
 
 import aiosqlite
 
-BEGIN_WRITING = "BEGIN IMMEDIATE"
+BEGIN_READING, BEGIN_WRITING = "BEGIN", "BEGIN IMMEDIATE"
 SHORT_ROWS = 100
 """Most rows that a short statement writes."""
 SHORT_PARAMETERS = 100
@@ -50,13 +51,19 @@ class SQLiteConnection(aiosqlite.Connection):
 
     async def commit(self) -> None:
         """Commits what was begun. Returns when it is on the disk."""
-        await self._execute(self._conn.commit)
+        await self._end(self._conn.commit)
 
     async def rollback(self) -> None:
         """Undoes what was begun, if anything was; the pool asks for it whenever a connection is given back."""
-        if self._is_idle() and not self._conn.in_transaction:
-            return
-        await self._execute(self._conn.rollback)
+        await self._end(self._conn.rollback)
+
+    async def begin(self, operation: str) -> None:
+        """Begins a transaction by one of the two statements for it."""
+        self._writing = operation == BEGIN_WRITING
+        if self._writing or not self._is_idle():
+            await self._execute(self._conn.execute, operation)
+        else:
+            self._conn.execute(operation)
 
     async def run(self, statement: Callable[[sqlite3.Connection], Any], *, short: bool) -> Any:
         """Runs the statement, here or in the thread. Raises what it raises."""
@@ -64,10 +71,11 @@ class SQLiteConnection(aiosqlite.Connection):
             return statement(self._conn)
         return await self._execute(statement, self._conn)
 
-    def note_begin(self, operation: str) -> None:
-        """Told of every statement, before it is run: which kind of transaction it begins, if one."""
-        if operation.startswith("BEGIN"):
-            self._writing = operation == BEGIN_WRITING
+    async def _end(self, end: Callable[[], None]) -> None:
+        if self._is_idle() and not (self._writing and self._conn.in_transaction):
+            end()
+        else:
+            await self._execute(end)
 
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         def answer() -> Any:
@@ -101,7 +109,9 @@ class Cursor:
 
     async def execute(self, operation: str, parameters: Sequence[Any] = ()) -> Self:
         """Runs one statement, and fetches its rows."""
-        self._connection.note_begin(operation)
+        if operation in (BEGIN_READING, BEGIN_WRITING):
+            await self._connection.begin(operation)
+            return self
 
         def run(connection: sqlite3.Connection) -> None:
             cursor = connection.execute(operation, parameters)
@@ -113,7 +123,6 @@ class Cursor:
 
     async def executemany(self, operation: str, rows: Sequence[Sequence[Any]]) -> Self:
         """Runs one statement for each of the rows."""
-        self._connection.note_begin(operation)
 
         def run(connection: sqlite3.Connection) -> None:
             self._keep(connection.executemany(operation, rows), finished=True)
