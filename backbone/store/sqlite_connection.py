@@ -11,8 +11,8 @@ cursor, execute, fetch and close), a transaction of a dozen statements fifty tim
 
 A short statement has parameters, few and small: it finds or writes so many rows by key, in memory, while the
 transaction has the file to itself; it takes some twenty microseconds, the way four times that. What has more to do, or
-might, goes: many rows, statements without parameters (migrations), whatever only reads. And while the thread is at work for
-somebody who was cancelled, everything goes, behind it.
+might, goes: many rows, statements without parameters (migrations), whatever only reads. And while the thread is at
+work for somebody who was cancelled, everything goes, behind it.
 """
 
 from __future__ import annotations
