@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.bulk import insert_rows
@@ -66,6 +66,31 @@ async def read_cursor(connection: AsyncConnection, partition: int) -> Cursor | N
     return None if row is None else Cursor(*row)
 
 
+_FENCE = (
+    update(offsets)
+    .where(offsets.c.partition == bindparam("of_partition"), offsets.c.next == bindparam("start"))
+    .values(
+        next=bindparam("end"),
+        last_event_id=bindparam("last_id"),
+        published=bindparam("published_to"),
+        dead_published=bindparam("dead_published_to"),
+        claims=0,
+    )
+    .returning(offsets.c.watermark_ms, offsets.c.seq, offsets.c.hash, offsets.c.dead_seq)
+)
+_HEAD = (
+    update(offsets)
+    .where(offsets.c.partition == bindparam("of_partition"))
+    .values(
+        watermark_ms=bindparam("new_watermark_ms"),
+        seq=bindparam("new_seq"),
+        hash=bindparam("new_hash"),
+        dead_seq=bindparam("new_dead_seq"),
+    )
+)
+"""Made once: making a statement of a dozen parts costs as much as running it, and these are run for every batch."""
+
+
 async def pass_fence(
     connection: AsyncConnection,
     partition: int,
@@ -80,14 +105,15 @@ async def pass_fence(
 
     Raises PartitionLost.
     """
-    row = (
-        await connection.execute(
-            update(offsets)
-            .where(offsets.c.partition == partition, offsets.c.next == start)
-            .values(next=end, last_event_id=last_event_id, published=published, dead_published=dead_published, claims=0)
-            .returning(offsets.c.watermark_ms, offsets.c.seq, offsets.c.hash, offsets.c.dead_seq)
-        )
-    ).one_or_none()
+    values = {
+        "of_partition": partition,
+        "start": start,
+        "end": end,
+        "last_id": last_event_id,
+        "published_to": published,
+        "dead_published_to": dead_published,
+    }
+    row = (await connection.execute(_FENCE, values)).one_or_none()
     if row is None:
         raise PartitionLost(f"partition {partition}: another worker has moved past offset {start}")
     return Ledger(
@@ -97,8 +123,11 @@ async def pass_fence(
 
 async def write_head(connection: AsyncConnection, ledger: Ledger) -> None:
     """Writes the watermark and the chain's new head; the last statement before the commit."""
-    await connection.execute(
-        update(offsets)
-        .where(offsets.c.partition == ledger.partition)
-        .values(watermark_ms=ledger.watermark_ms, seq=ledger.seq, hash=ledger.hash, dead_seq=ledger.dead_seq)
-    )
+    values = {
+        "of_partition": ledger.partition,
+        "new_watermark_ms": ledger.watermark_ms,
+        "new_seq": ledger.seq,
+        "new_hash": ledger.hash,
+        "new_dead_seq": ledger.dead_seq,
+    }
+    await connection.execute(_HEAD, values)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import BigInteger, bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.store.tables import held_events
@@ -18,6 +18,24 @@ from consumers.ledger_entries import HoldKind
 
 HELD_FIELDS = ("workspace", "offset", "deadline_ms", "received_ms", "kind", "content_digest", "record")
 """What a waiting event is read from."""
+
+# Made once: making a statement costs as much as running it, and these are run for every batch.
+_DUE = (held_events.c.partition == bindparam("of_partition"), held_events.c.deadline_ms <= bindparam("until_ms"))
+_IN_TURN = (
+    select(*(held_events.c[name] for name in HELD_FIELDS))
+    .where(*_DUE)
+    .order_by(held_events.c.deadline_ms, held_events.c.offset)
+    .limit(bindparam("most", type_=BigInteger))
+)
+_HELD_BY_SOURCE = (
+    select(held_events.c.source_uid, func.count())
+    .where(
+        held_events.c.partition == bindparam("of_partition"),
+        held_events.c.source_uid.in_(bindparam("source_uids", expanding=True)),
+        held_events.c.kind != HoldKind.PARKED.value,
+    )
+    .group_by(held_events.c.source_uid)
+)
 
 
 async def due_rows(
@@ -34,22 +52,18 @@ async def due_rows(
     Those of the batch's own orders (`order_ids`, and the orders of the events at `offsets`) may be decided before their
     turn, or be parked, and others end in their places: so as many more are taken.
     """
-    due = (held_events.c.partition == partition, held_events.c.deadline_ms <= until_ms)
-    in_turn = (
-        select(*(held_events.c[name] for name in HELD_FIELDS))
-        .where(*due)
-        .order_by(held_events.c.deadline_ms, held_events.c.offset)
-    )
+    due = {"of_partition": partition, "until_ms": until_ms}
     limit = EXPIRIES_PER_RECORD * records
-    rows = (await connection.execute(in_turn.limit(limit))).all()
+    rows = (await connection.execute(_IN_TURN, {**due, "most": limit})).all()
     if len(rows) == limit:
         parking = select(held_events.c.order_id).where(
             held_events.c.partition == partition, held_events.c.offset.in_(sorted(offsets))
         )
         out_of_turn = or_(held_events.c.order_id.in_(sorted(order_ids)), held_events.c.order_id.in_(parking))
-        more = (await connection.execute(select(func.count()).where(*due, out_of_turn))).scalar_one()
+        counting = select(func.count()).where(*_DUE, out_of_turn)
+        more = (await connection.execute(counting, due)).scalar_one()
         if more:
-            rows = (await connection.execute(in_turn.limit(limit + more))).all()
+            rows = (await connection.execute(_IN_TURN, {**due, "most": limit + more})).all()
     return [tuple(row) for row in rows]
 
 
@@ -57,15 +71,8 @@ async def count_held(connection: AsyncConnection, partition: int, source_uids: C
     """How many events of these sources wait, parked ones aside."""
     if not source_uids:
         return Counter()
-    counts = await connection.execute(
-        select(held_events.c.source_uid, func.count())
-        .where(
-            held_events.c.partition == partition,
-            held_events.c.source_uid.in_(sorted(source_uids)),
-            held_events.c.kind != HoldKind.PARKED.value,
-        )
-        .group_by(held_events.c.source_uid)
-    )
+    values = {"of_partition": partition, "source_uids": sorted(source_uids)}
+    counts = await connection.execute(_HELD_BY_SOURCE, values)
     return Counter({row[0]: int(row[1]) for row in counts})
 
 

@@ -64,7 +64,8 @@ class EmbeddedEventLog:
         )
         self._limit = PublishLimit(config.publish_timeout_ms / 1000)
         self._reader = EmbeddedReader(file)
-        self._writer = EmbeddedWriter(file, window=self._window, clock=config.clock, notify=self._reader.notify)
+        self._writer = EmbeddedWriter(file, window=self._window, clock=config.clock, notify=self._reader.appended)
+        self._reader.poll(self._writer.others_changes)
         self._members: weakref.WeakSet[EmbeddedGroupMember] = weakref.WeakSet()
         self._running = False
 

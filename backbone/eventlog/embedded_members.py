@@ -49,8 +49,10 @@ class EmbeddedGroupMember:
         give_up = loop.time() + timeout
         while True:
             with self._reader.watch([key]) as changed:
-                records = await self._reader.records([(key, offset)], max_records)
-                self._check_owned(partition)
+                records: list[LogRecord] = []
+                if loop.time() >= give_up or not self._reader.is_at_end(key, offset):
+                    records = await self._reader.records([(key, offset)], max_records)
+                    self._check_owned(partition)
                 left = give_up - loop.time()
                 if records or left <= 0:
                     return records
@@ -65,7 +67,7 @@ class EmbeddedGroupMember:
 
     async def _stop(self) -> None:
         self._owning = False
-        self._reader.notify([(self._topic, partition) for partition in self._partitions])
+        self._reader.wake([(self._topic, partition) for partition in self._partitions])
         try:
             async with asyncio.timeout(_LOST_BOUND):
                 await self._listener.lost(self._partitions)
@@ -97,7 +99,9 @@ class EmbeddedTail:
             with self._reader.watch(keys) as changed:
                 self._check_reading()
                 wanted = [((self._topic, partition), offset) for partition, offset in self._next.items()]
-                records = await self._reader.records(wanted, max_records)
+                if loop.time() < give_up:
+                    wanted = [one for one in wanted if not self._reader.is_at_end(*one)]
+                records = await self._reader.records(wanted, max_records) if wanted else []
                 left = give_up - loop.time()
                 if records or left <= 0:
                     self._remember(records)
@@ -107,7 +111,7 @@ class EmbeddedTail:
     async def stop(self) -> None:
         """See `TailReader.stop`."""
         self._stopped = True
-        self._reader.notify([(self._topic, partition) for partition in self._next])
+        self._reader.wake([(self._topic, partition) for partition in self._next])
 
     def _check_reading(self) -> None:
         if self._stopped:

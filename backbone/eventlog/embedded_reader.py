@@ -1,8 +1,9 @@
 """Reading the embedded log: a few threads with connections of their own, and waking up when something was appended.
 
-Appends of this process wake the readers of the partitions they touched at once. Those of another process (the command
-line works on the same files) are noticed by a poller, which asks SQLite whether anyone has changed the file
-(`PRAGMA data_version`) ten times a second, and only while somebody waits.
+Appends of this process wake the readers of the partitions they touched at once, and tell where those partitions now
+end: who has read that far waits without looking into the file. Those of another process (the command line works on the
+same files) are noticed by a poller, which asks ten times a second, and only while somebody waits, whether anybody else
+has changed the file (`EmbeddedWriter.others_changes`). Then nobody knows where partitions end, and everyone looks.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -26,6 +27,8 @@ log = structlog.get_logger("mealtrail.eventlog")
 
 T = TypeVar("T")
 Key = tuple[str, int]
+OthersChanges = Callable[[], Awaitable[object]]
+"""A value that is another one whenever somebody outside this process has changed the file."""
 
 _THREADS = 4
 _POLL_EVERY = 0.1  # seconds
@@ -57,8 +60,17 @@ class EmbeddedReader:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._waiting: dict[Key, set[asyncio.Future[None]]] = {}
+        self._ends: dict[Key, int] = {}
+        """Where partitions end, as long as only this process appends."""
+        self._others_changes: OthersChanges | None = None
         self._poller: asyncio.Task[None] | None = None
         self._stopped = False
+
+    def poll(self, others_changes: OthersChanges) -> None:
+        """From now on those who wait are woken by other processes' changes too. It raises LogUnavailable, or what
+        SQLite raises, when it does not know.
+        """
+        self._others_changes = others_changes
 
     async def records(self, wanted: Sequence[tuple[Key, int]], max_records: int) -> list[LogRecord]:
         """Records of each partition from exactly the offset on, together at most `max_records`. Raises LogGap outside
@@ -109,8 +121,8 @@ class EmbeddedReader:
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for key in keys:
             self._waiting.setdefault(key, set()).add(changed)
-        if self._poller is None and not self._stopped:
-            self._poller = asyncio.create_task(self._poll(), name="embedded-log-poller")
+        if self._poller is None and self._others_changes is not None and not self._stopped:
+            self._poller = asyncio.create_task(self._poll(self._others_changes), name="embedded-log-poller")
         try:
             yield changed
         finally:
@@ -120,7 +132,16 @@ class EmbeddedReader:
                 if not self._waiting[key]:
                     del self._waiting[key]
 
-    def notify(self, keys: Collection[Key]) -> None:
+    def is_at_end(self, key: Key, offset: int) -> bool:
+        """Whether nothing lies at this offset yet, known without looking. False where that is not known."""
+        return self._ends.get(key) == offset
+
+    def appended(self, ends: Mapping[Key, int]) -> None:
+        """This process has appended to these partitions, which end at these offsets now. Wakes those who watch one."""
+        self._ends.update(ends)
+        self.wake(ends)
+
+    def wake(self, keys: Collection[Key]) -> None:
         """Wakes those who watch one of these partitions."""
         for key in keys:
             for changed in self._waiting.get(key, ()):
@@ -134,27 +155,25 @@ class EmbeddedReader:
             self._poller.cancel()
             await asyncio.wait([self._poller])
             self._poller = None
-        self.notify(list(self._waiting))
+        self.wake(list(self._waiting))
         await asyncio.to_thread(self._pool.shutdown)
         while self._connections:
             self._file.close(self._connections.pop())
 
-    async def _poll(self) -> None:
-        version: int | None = None
-        connection: sqlite3.Connection | None = None
-        loop = asyncio.get_running_loop()
+    async def _poll(self, others_changes: OthersChanges) -> None:
+        seen: object = None
         try:
             while True:
                 if self._waiting:
                     try:
-                        if connection is None:
-                            connection = await loop.run_in_executor(self._pool, self._open)
-                        seen = await loop.run_in_executor(self._pool, _data_version, connection)
-                        if seen != version:
-                            self.notify(list(self._waiting))
-                        version = seen
-                    except sqlite3.Error as error:
+                        now = await others_changes()
+                    except (sqlite3.Error, LogUnavailable) as error:
                         log.warning("log_not_watched", path=str(self._file.path), problem=str(error))
+                    else:
+                        if now != seen:
+                            self._ends.clear()
+                            self.wake(list(self._waiting))
+                        seen = now
                 await asyncio.sleep(_POLL_EVERY)
         finally:
             self._poller = None
@@ -183,10 +202,6 @@ class EmbeddedReader:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
         except (sqlite3.Error, OSError) as error:
             raise log_fault(self._file.path, error, doing="read") from error
-
-
-def _data_version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _bounds(connection: sqlite3.Connection, key: Key) -> tuple[int, int, int]:

@@ -28,7 +28,9 @@ from schemas.errors import LogUnavailable
 log = structlog.get_logger("mealtrail.eventlog")
 
 Clock = Callable[[], int]
-Notify = Callable[[set[tuple[str, int]]], None]
+Ends = dict[tuple[str, int], int]
+"""Where partitions end, by topic and number."""
+Notify = Callable[[Ends], None]
 
 _MOST_IN_ONE_COMMIT = 5000
 
@@ -56,6 +58,12 @@ class Job(NamedTuple):
     answer: asyncio.Future[Any]
 
 
+class Look(NamedTuple):
+    """Asks which changes of the file are not ours."""
+
+    answer: asyncio.Future[tuple[int, int]]
+
+
 class EmbeddedWriter:
     """Owns the writing connection. Its public methods belong to the event loop; `_run` and below to the thread."""
 
@@ -65,9 +73,10 @@ class EmbeddedWriter:
         self._window = window
         self._clock = clock
         self._notify = notify
-        self._queue: queue.SimpleQueue[Entry | Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Entry | Job | Look | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._connection: sqlite3.Connection | None = None
+        self._opened = 0
         self._thread = threading.Thread(target=self._run, name="embedded-log-writer", daemon=True)
         self._stopping = False
         self._failing = False
@@ -88,6 +97,17 @@ class EmbeddedWriter:
             raise LogUnavailable("the event log is stopped")
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._queue.put(Job(change, answer))
+        return await answer
+
+    async def others_changes(self) -> tuple[int, int]:
+        """A value that is another one whenever somebody else has changed the file: SQLite counts, for each connection,
+        the changes of all others, and this connection is the only one here that writes. Raises sqlite3.Error,
+        LogUnavailable.
+        """
+        if self._stopping:
+            raise LogUnavailable("the event log is stopped")
+        answer: asyncio.Future[tuple[int, int]] = self._loop.create_future()
+        self._queue.put(Look(answer))
         return await answer
 
     async def stop(self, bound: float) -> None:
@@ -118,27 +138,29 @@ class EmbeddedWriter:
                 self._commit_entries(entries)
             if isinstance(item, Job):
                 self._commit_job(item)
+            elif isinstance(item, Look):
+                self._look(item)
             going = item is not None
         self._close()
         self._tell(self._finished.set)
 
     def _commit_entries(self, entries: list[Entry]) -> None:
         outcome: list[tuple[Entry, list[Position] | Exception | None]] = []
-        touched: set[tuple[str, int]] = set()
+        ends: Ends = {}
         try:
-            outcome = self._transact(lambda connection: self._write(connection, entries, touched))
+            outcome = self._transact(lambda connection: self._write(connection, entries, ends))
         except LogUnavailable as error:
             outcome = [(entry, error) for entry in entries]
-            touched = set()
+            ends = {}
         except Exception as error:
             log.exception("write_failed", path=str(self._path))
             unknown = LogUnavailable(f"the embedded log failed: {error!r}")
             outcome = [(entry, unknown) for entry in entries]
-            touched = set()
-        self._tell(lambda: self._resolve(outcome, touched))
+            ends = {}
+        self._tell(lambda: self._resolve(outcome, ends))
 
     def _write(
-        self, connection: sqlite3.Connection, entries: list[Entry], touched: set[tuple[str, int]]
+        self, connection: sqlite3.Connection, entries: list[Entry], ends: Ends
     ) -> list[tuple[Entry, list[Position] | Exception | None]]:
         now = self._clock()
         heads: dict[tuple[str, int], list[int] | None] = {}
@@ -171,17 +193,29 @@ class EmbeddedWriter:
         for key, advanced in heads.items():
             if advanced is not None:
                 connection.execute(_ADVANCE, (advanced[1], advanced[2], advanced[0], key[1]))
-                touched.add(key)
+                ends[key] = advanced[1]
         return outcome
 
     def _commit_job(self, job: Job) -> None:
+        self._answer(job.answer, lambda: self._transact(job.change))
+
+    def _look(self, look: Look) -> None:
+        def count() -> tuple[int, int]:
+            if self._connection is None:
+                self._opened += 1  # nobody counts: let everyone look
+                return self._opened, -1
+            return self._opened, int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+        self._answer(look.answer, count)
+
+    def _answer(self, answer: asyncio.Future[Any], ask: Callable[[], Any]) -> None:
         try:
-            result = self._transact(job.change)
-        except Exception as error:  # noqa: BLE001 (it is raised where the change was asked for)
+            result = ask()
+        except Exception as error:  # noqa: BLE001 (it is raised where it was asked for)
             failure = error
-            self._tell(lambda: None if job.answer.done() else job.answer.set_exception(failure))
+            self._tell(lambda: None if answer.done() else answer.set_exception(failure))
         else:
-            self._tell(lambda: None if job.answer.done() else job.answer.set_result(result))
+            self._tell(lambda: None if answer.done() else answer.set_result(result))
 
     def _transact(self, change: Callable[[sqlite3.Connection], Any]) -> Any:
         """Runs `change` and commits, or rolls everything back. Raises LogUnavailable, and what `change` raises."""
@@ -201,6 +235,7 @@ class EmbeddedWriter:
         try:
             if self._connection is None:
                 self._connection = self._file.open_for_writing()
+                self._opened += 1
             self._file.check()
             self._connection.execute("BEGIN IMMEDIATE")
             result = change(self._connection)
@@ -231,9 +266,7 @@ class EmbeddedWriter:
 
     # --- Back on the loop -----------------------------------------------------------------------------
 
-    def _resolve(
-        self, outcome: list[tuple[Entry, list[Position] | Exception | None]], touched: set[tuple[str, int]]
-    ) -> None:
+    def _resolve(self, outcome: list[tuple[Entry, list[Position] | Exception | None]], ends: Ends) -> None:
         for entry, result in outcome:
             for size in entry.sizes:
                 self._window.give_back(size)
@@ -242,5 +275,5 @@ class EmbeddedWriter:
                     entry.call.place(index, position)
             elif result is not None:
                 entry.call.fail(result)
-        if touched:
-            self._notify(touched)
+        if ends:
+            self._notify(ends)

@@ -27,7 +27,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import aiosqlite
 from sqlalchemy import URL, Connection, Table, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -37,6 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from backbone.settings import Settings
 from backbone.store.bulk import insert_into
 from backbone.store.outages import translate_outages, unavailable
+from backbone.store.sqlite_connection import BEGIN_READING, BEGIN_WRITING, SQLiteConnection
 from schemas.errors import ConfigurationError, StoreUnavailable
 
 Dialect = Literal["postgresql", "sqlite"]
@@ -73,10 +73,10 @@ class Store:
     def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
         self.engine = engine
         self.dialect: Dialect = dialect
-        self._writing = engine.execution_options(**{_BEGIN_OPTION: "BEGIN IMMEDIATE"})
+        self._writing = engine.execution_options(**{_BEGIN_OPTION: BEGIN_WRITING})
         self._writer = asyncio.Lock() if dialect == "sqlite" else None
         self._drivers: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._files: weakref.WeakSet[aiosqlite.Connection] = weakref.WeakSet()
+        self._files: weakref.WeakSet[SQLiteConnection] = weakref.WeakSet()
         translate_outages(engine)
         if dialect == "sqlite":
             event.listen(engine.sync_engine, "do_connect", self._remember_file)
@@ -181,9 +181,8 @@ class Store:
     def _remember_file(self, _dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> None:
         """Told before the driver connects: afterwards it would be too late for one that is cancelled meanwhile."""
 
-        def connect(*arguments: Any, **more: Any) -> aiosqlite.Connection:
-            file = aiosqlite.connect(*arguments, **more)
-            file._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does, where it makes the connection itself
+        def connect(*arguments: Any, **more: Any) -> SQLiteConnection:
+            file = SQLiteConnection(*arguments, **more)
             self._files.add(file)
             return file
 
@@ -221,7 +220,7 @@ def _switch_to_wal(cursor: Any) -> None:
 
 
 def _emit_begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, "BEGIN"))
+    connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, BEGIN_READING))
 
 
 def _replace_closed(dbapi_connection: Any, _record: object, _fairy: object) -> None:

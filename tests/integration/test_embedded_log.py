@@ -6,13 +6,14 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from backbone.eventlog.embedded import EmbeddedEventLog
 from backbone.eventlog.embedded_file import FILE_NAME
+from backbone.eventlog.embedded_reader import EmbeddedReader
 from backbone.eventlog.port import Bounds, LogRecord, NewRecord
 from schemas.errors import LogGap, LogUnavailable
 from schemas.topics import RECEIVED, topic_specs
@@ -124,6 +125,70 @@ async def test_appends_of_another_process_are_seen_while_waiting(log: EmbeddedEv
     there = await everything(log)
     assert len(there) == 8 * 20 * 3 + 50
     assert [record.offset for record in there if record.partition == 0] == list(range(8 * 20 + 50))
+
+
+async def test_appends_of_another_process_are_seen_where_the_end_was_known(
+    log: EmbeddedEventLog, tmp_path: Path
+) -> None:
+    """Who waits at the end that our own append told of learns of another's append long before its time is over."""
+    member = await log.join(RECEIVED, "group", RecordingListener())
+    await log.append(RECEIVED, [NewRecord(0, b"k", b"ours")])
+    waiting = asyncio.create_task(member.fetch(0, 1, max_records=10, timeout=30))
+    other = embedded_log(tmp_path)
+    await other.start()
+    try:
+        await other.append(RECEIVED, [NewRecord(0, b"k", b"theirs")])
+        async with asyncio.timeout(10):
+            assert [record.value for record in await waiting] == [b"theirs"]
+        (position,) = await log.append(RECEIVED, [NewRecord(0, b"k", b"ours again")])
+        assert position.offset == 2
+        read = await member.fetch(0, 1, max_records=10, timeout=0)
+        assert [record.value for record in read] == [b"theirs", b"ours again"]
+    finally:
+        waiting.cancel()
+        await other.stop()
+
+
+async def test_our_own_appends_make_nobody_else_look(log: EmbeddedEventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record in one partition is read once, by whoever waits for it; those who wait at the other partitions' ends
+    go on waiting.
+    """
+    looks: list[tuple[str, int]] = []
+    polls = 0
+    look, count = EmbeddedReader.records, log._writer.others_changes
+
+    async def note(
+        self: EmbeddedReader, wanted: Sequence[tuple[tuple[str, int], int]], max_records: int
+    ) -> list[LogRecord]:
+        looks.extend(key for key, _ in wanted)
+        return await look(self, wanted, max_records)
+
+    async def poll() -> object:
+        nonlocal polls
+        polls += 1
+        return await count()
+
+    log._reader.poll(poll)
+    member = await log.join(RECEIVED, "group", RecordingListener())
+    early = asyncio.create_task(member.fetch(0, 0, max_records=10, timeout=30))
+    await wait_until(lambda: polls > 1)  # the first one does not know what was before it
+    await log.append(RECEIVED, [NewRecord(number, b"k", b"first") for number in range(PARTITIONS)])
+    await early
+    monkeypatch.setattr(EmbeddedReader, "records", note)
+    waiting = [asyncio.create_task(member.fetch(n, 1, max_records=10, timeout=30)) for n in range(PARTITIONS)]
+    tail = await log.tail(RECEIVED, dict.fromkeys(range(PARTITIONS), 1))
+    following = asyncio.create_task(tail.read(max_records=10, timeout=30))
+    await asyncio.sleep(0)
+    await log.append(RECEIVED, [NewRecord(1, b"k", b"second")])
+    async with asyncio.timeout(10):
+        assert [record.value for record in await waiting[1]] == [b"second"]
+        assert [record.value for record in await following] == [b"second"]
+    before = polls
+    await wait_until(lambda: polls > before + 1)
+    assert looks == [(RECEIVED, 1), (RECEIVED, 1)]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_log_time_does_not_go_back(tmp_path: Path) -> None:
