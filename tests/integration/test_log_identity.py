@@ -207,7 +207,7 @@ async def test_a_tail_that_was_lost_and_written_again_is_found(store: Store) -> 
     """The same topic, with other records at its end: an unclean election, or a restored backup that went on."""
     there = await watched(store)
     records = there.log.topics.partition(RECEIVED, 0).records
-    records[8:] = [replace(new, offset=n) for n, new in enumerate(ten_records("other")[8:], 8)]
+    records[8:] = [new._replace(offset=n) for n, new in enumerate(ten_records("other")[8:], 8)]
     with pytest.raises(LogReplaced, match="tail was lost and written again"):
         await there.check()
 
