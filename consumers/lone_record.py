@@ -7,10 +7,11 @@ with them, in the one fenced transaction that passes it. One record may need sev
 
 Where the process may die, each step is counted before it is begun, and the count is taken back once it went well
 (`consumers.tally`); so if the process dies, the count stands and names the event that killed it. It must name no other:
-of a worker's partitions only one at a time does such things (the lock `careful`). First the record is parsed: until then nothing looks into its bytes, and what is given up for that is set aside unread. Then every decision
-is rehearsed, on a ledger that is thrown away (`consumers.rehearsal`). Then the rows are written, which may kill the
-process as well: until they are committed that counts against the record in hand, or where that is aside already,
-against the first of the others decided under it. Outages of the store or the log count against nobody.
+of a worker's partitions only one at a time does such things (the lock `careful`). First the record is parsed: until
+then nothing looks into its bytes, and what is given up for that is set aside unread. Then every decision is rehearsed,
+on a ledger that is thrown away (`consumers.rehearsal`). Then the rows are written, which may kill the process as well:
+until they are committed that counts against the record in hand, or where that is aside already, against the first of
+the others decided under it. Outages of the store or the log count against nobody.
 """
 
 from __future__ import annotations
