@@ -148,10 +148,10 @@ class Applier:
         whether the batch was committed is then unknown, and `cursor` tells.
         """
         _check_contiguous(partition, records, start)
+        entries = parse_records(partition, records)
         end, last_event_id = start + len(records), event_id_of(records[-1].headers)
         pairs = NOTHING_ASIDE if aside is None else _of_batch(aside, start, end)
         async with self.store.transaction() as connection:
-            entries = parse_records(partition, records)  # in turn: where batches stand in line, none waits understood
             ledger = await pass_fence(
                 connection,
                 partition,
