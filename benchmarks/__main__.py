@@ -102,7 +102,8 @@ def _publish(console: Console) -> int:
 async def _measure(console: Console, plans: list[Plan], options: Options) -> int:
     """Measures what was asked for; a figure that fails is named and leaves the others alone. Returns the exit code."""
     cores, began = share_cores(), time.monotonic()
-    run = Run(when=datetime.now(UTC), machine=describe_machine(), conditions=[cores.describe()])
+    left_out = [plan.name for plan in PLANS if plan not in plans]
+    run = Run(when=datetime.now(UTC), machine=describe_machine(), conditions=[cores.describe()], left_out=left_out)
     console.print(f"{run.machine['processor']}, {run.machine['cores']} cores; {cores.describe()}", highlight=False)
     with on_cores(cores.others), running_parts(cores) as parts:
         commits = await measure_commits(parts.postgres.admin_url)
@@ -116,6 +117,7 @@ async def _measure(console: Console, plans: list[Plan], options: Options) -> int
         if not commits.durable:
             raise MeasurementError("this PostgreSQL does not keep what it commits; rates of it would mean nothing")
         for plan in plans:
+            figure_began = time.monotonic()
             try:
                 run.figures.append(await _one_figure(console, plan, parts, options))
             except _UNMEASURED as error:
@@ -123,6 +125,7 @@ async def _measure(console: Console, plans: list[Plan], options: Options) -> int
                 console.print(f"{plan.name} was not measured: {error}", markup=False, highlight=False)
             else:
                 print_figure(console, run.figures[-1])
+            run.seconds[plan.name] = round(time.monotonic() - figure_began, 1)
             path = write_results(run)
             console.print(f"{duration_text(time.monotonic() - began)} so far, kept in {path.relative_to(ROOT)}")
     print_targets(console, [line for figure in run.figures for line in figure.target_lines()])

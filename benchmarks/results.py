@@ -29,6 +29,10 @@ class Run:
     figures: list[Figure] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     """What could not be measured, by name, and why."""
+    left_out: list[str] = field(default_factory=list)
+    """Figures that nobody asked for."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each figure took."""
 
     @property
     def file_name(self) -> str:
@@ -70,6 +74,8 @@ def document(run: Run) -> dict[str, object]:
             for figure in run.figures
         ],
         "failed": run.failed,
+        "left_out": run.left_out,
+        "seconds": run.seconds,
     }
 
 
@@ -98,4 +104,6 @@ def _heading(run: Run) -> list[str]:
     machine = run.machine
     place = f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, {machine['system']}"
     lines = [f"Measured {run.when:%Y-%m-%d} on {place}, Python {machine['python']}."]
-    return lines + (["", f"Not measured in this run: {', '.join(run.failed)}."] if run.failed else [])
+    for what, names in (("Could not be measured", list(run.failed)), ("Left out of this run", run.left_out)):
+        lines += ["", f"{what}: {', '.join(names)}."] if names else []
+    return lines

@@ -127,8 +127,8 @@ def _fill(figure: Figure, views: dict[float, Views], more: dict[str, Views], ret
         Chart(title=f"{figure.name}: to the outcomes topic", x_label="events/s", y_label="ms", series=tuple(series))
     )
     figure.notes.append(
-        f"outcomes topic: every event; receipt: {SAMPLES_PER_S} events a second, each asked for again 5 ms (from "
-        "50 ms on: a tenth of its age) after each answer"
+        f"outcomes topic: every event; receipt: {SAMPLES_PER_S} events a second, asked for when they are about due, "
+        "then every 5 ms (from an age of 50 ms on: a tenth of it)"
     )
     figure.notes += retries.note()
 

@@ -50,9 +50,13 @@ class Traveller:
         count = warm_up + max(1, round(rate * seconds))
         found = await self._load(count, f"--rate={rate}", timeout=seconds + _MARGIN_S)
         name = f"{self.deployment.name} at {rate:,.0f}/s"
-        answers = read_open_run(name, found, most_late_ms=most_late_ms)
-        if found["receipt_failures"]:
-            raise MeasurementError(f"{name}: {found['receipt_failures'][0]}")
+        try:
+            answers = read_open_run(name, found, most_late_ms=most_late_ms)
+            check_receipts(name, found)
+        except MeasurementError:
+            await self.watch.settled(self.following)  # what is left of this run must not be in the way of the next
+            raise
+        await self.watch.all_seen(count, self.following)
         start = found["start"]
         receipts = {int(number): seen for number, seen in found["receipts"].items()}
         seen = self.watch.verdicts.seen
@@ -70,6 +74,7 @@ class Traveller:
         found = await self._load(count, f"--connections={connections}", timeout=300)
         if found["refused"] or found["lost"] or found["accepted"] != count:
             raise MeasurementError(f"{self.deployment.name} flooded: {found}\n{self.deployment.last_words()}")
+        await self.watch.all_seen(count, self.following)
         return count / (max(self.watch.verdicts.seen.values()) - float(found["start"]))
 
     async def _load(self, count: int, *options: str, timeout: float) -> Mapping[str, Any]:
@@ -88,8 +93,13 @@ class Traveller:
         with load:
             found: Mapping[str, Any] = orjson.loads(await load.result(timeout))
         self.deployment.check_alive()
-        await self.watch.all_seen(found.get("accepted", found.get("accepted_in_all", 0)), self.following)
         return found
+
+
+def check_receipts(name: str, found: Mapping[str, Any]) -> None:
+    """Raises MeasurementError when one of those that were asked for could not be had."""
+    if found["receipt_failures"]:
+        raise MeasurementError(f"{name}: {found['receipt_failures'][0]}")
 
 
 def since_due(seen: Mapping[int, float], *, start: float, rate: float, skip: int) -> list[float]:

@@ -24,6 +24,7 @@ _KAFKA_WAIT_S = 0.5
 _EMBEDDED_EVERY_S = 0.002
 """How often the embedded log is asked; its own notice of other processes' appends comes only ten times a second."""
 _STALLED_S = 20.0
+_SETTLED_S = 3.0
 
 
 class Verdicts:
@@ -63,20 +64,33 @@ class Watch:
             if self._embedded:
                 await asyncio.sleep(_EMBEDDED_EVERY_S)
             wait_s = 0.0 if self._embedded else _KAFKA_WAIT_S
-            self.verdicts.take(await self._tail.read(max_records=_MOST, timeout=wait_s))
+            records = await self._tail.read(max_records=_MOST, timeout=wait_s)
+            self.verdicts.take(records)  # of the run that is expected now, not when the reading began
 
     async def all_seen(self, count: int, following: asyncio.Task[None]) -> None:
         """Returns when so many events of the run have their verdict. Raises MeasurementError when no more come."""
+        if not await self._seen(count, following, patience_s=_STALLED_S):
+            came = len(self.verdicts.seen)
+            raise MeasurementError(f"{came} of {count} verdicts came, and none for {_STALLED_S:g} s")
+
+    async def settled(self, following: asyncio.Task[None]) -> None:
+        """Returns when no verdict has come for a while. For a run that lost events: where an announcement is among
+        them, what follows it is held, and its verdict is a day off.
+        """
+        await self._seen(None, following, patience_s=_SETTLED_S)
+
+    async def _seen(self, count: int | None, following: asyncio.Task[None], *, patience_s: float) -> bool:
         loop = asyncio.get_running_loop()
         before, give_up = -1, 0.0
-        while len(self.verdicts.seen) < count:
+        while count is None or len(self.verdicts.seen) < count:
             if following.done():
                 following.result()
             if len(self.verdicts.seen) > before:
-                before, give_up = len(self.verdicts.seen), loop.time() + _STALLED_S
+                before, give_up = len(self.verdicts.seen), loop.time() + patience_s
             elif loop.time() > give_up:
-                raise MeasurementError(f"{before} of {count} verdicts came, and none for {_STALLED_S:g} s")
+                return False
             await asyncio.sleep(0.02)
+        return True
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from benchmarks.ingress.connection import Connection
 
 GIVE_UP_S = 1.0
+_LOOK_AGAIN_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,11 @@ class OpenLoop:
             self._free_since = now
             self.send_due()
 
-    def lost(self, _connection: Connection) -> None:
-        """A connection that ends while the load runs spoils the measurement."""
-        if not self.done.is_set():
+    def lost(self, connection: Connection) -> None:
+        """A connection that ends with a request under way spoils the measurement. A server may close an idle one."""
+        if connection in self._free:
+            self._free.remove(connection)
+        elif not self.done.is_set():
             self.losses += 1
             self.done.set()
 
@@ -129,8 +132,8 @@ async def drive(loop: OpenLoop, *, timeout: float) -> None:
         nonlocal timer
         due = loop.send_due()
         if due is None:
-            # Whoever waits for a connection is sent on by the next answer; look again when something new is due.
-            due = running.time() + 1 / loop.schedule.rate
+            # What waits for a connection is sent by the next answer; look again soon, not to be late for what follows.
+            due = running.time() + _LOOK_AGAIN_S
         timer = running.call_at(due, send)
 
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, cast
 
 import orjson
@@ -14,8 +15,9 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from standardwebhooks.webhooks import Webhook
 
 from backbone.eventlog.port import LogRecord
+from benchmarks.end_to_end import watch as watch_module
 from benchmarks.end_to_end.receipts import ReceiptSampler
-from benchmarks.end_to_end.watch import Verdicts
+from benchmarks.end_to_end.watch import Verdicts, Watch
 from benchmarks.ingress.connection import Connection
 from benchmarks.ingress.open_batches import OpenBatches
 from benchmarks.ingress.servers import check_stored, make_secret
@@ -60,6 +62,48 @@ def test_a_verdict_is_seen_once() -> None:
     assert verdicts.seen == {3: 10.0, 4: 20.0}
 
 
+class _Tail:
+    """Gives its records when the test says so."""
+
+    def __init__(self) -> None:
+        self.ready: asyncio.Queue[list[LogRecord]] = asyncio.Queue()
+
+    async def read(self, *, max_records: int, timeout: float) -> list[LogRecord]:
+        assert max_records > 0
+        assert timeout > 0
+        return await self.ready.get()
+
+    async def stop(self) -> None: ...
+
+
+async def test_a_verdict_counts_for_the_run_that_is_expected_when_it_is_read() -> None:
+    """Also when the reading began before the run did; and the watch ends with what it could not read."""
+    tail = _Tail()
+    watch = Watch(tail, embedded=False)
+    following = asyncio.create_task(watch.follow())
+    await asyncio.sleep(0)  # it is reading now
+    verdicts = watch.expect("r")
+    tail.ready.put_nowait([_outcome(event_id("r", 0))])
+    await watch.all_seen(1, following)
+    assert set(verdicts.seen) == {0}
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch.all_seen(2, following)
+
+
+async def test_a_run_whose_verdicts_do_not_all_come_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After some time without any; where events were lost, that is no error but the end of it."""
+    monkeypatch.setattr(watch_module, "_STALLED_S", 0.05)
+    monkeypatch.setattr(watch_module, "_SETTLED_S", 0.05)
+    watch = Watch(_Tail(), embedded=False)
+    following = asyncio.create_task(watch.follow())
+    watch.expect("r").take([_outcome(event_id("r", 0))])
+    await watch.settled(following)
+    with pytest.raises(MeasurementError, match="1 of 2 verdicts came"):
+        await watch.all_seen(2, following)
+    following.cancel()
+
+
 class _Wire:
     """A connection that notes what it sends."""
 
@@ -84,6 +128,7 @@ async def test_a_receipt_is_asked_for_until_it_is_final() -> None:
     sampler = _sampler([wire], now)
     sampler.accepted(1, b"not asked for")
     sampler.accepted(2, b'{"receipt_id":"abc"}')
+    await wait_until(lambda: len(wire.sent) == 1)
     assert wire.sent[0].startswith(b"GET /v1/receipts/abc HTTP/1.1\r\n")
     sampler.answered(cast("Connection", wire), b"200", b'{"state":"pending"}')
     await wait_until(lambda: len(wire.sent) == 2)
@@ -93,15 +138,47 @@ async def test_a_receipt_is_asked_for_until_it_is_final() -> None:
     assert (sampler.seen, sampler.failures) == ({2: 5.0}, [])
 
 
+async def test_the_next_receipt_is_asked_for_when_it_is_about_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At eight tenths of the time that the latest took: asking from the start would be a load of its own."""
+    now, wire = [1.0], _Wire()
+    sampler = _sampler([wire], now)
+    asked_after: list[float] = []
+
+    def call_later(delay: float, send: Callable[..., None], *arguments: object) -> None:
+        asked_after.append(delay)
+        send(*arguments)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
+    for number in (2, 4):
+        sampler.accepted(number, b'{"receipt_id":"abc"}')
+        now[0] += 0.5
+        sampler.answered(cast("Connection", wire), b"200", b'{"state":"final"}')
+    assert asked_after == pytest.approx([0.0, 0.4])
+
+
 async def test_receipts_that_cannot_be_asked_for_are_failures() -> None:
     """Leaving out those that take long would make the figure better than it is."""
     wire = _Wire()
     sampler = _sampler([wire], [1.0])
     sampler.accepted(2, b'{"receipt_id":"abc"}')
     sampler.accepted(4, b'{"receipt_id":"def"}')
+    await wait_until(lambda: len(wire.sent) == 1)
     sampler.answered(cast("Connection", wire), b"404", b"?")
     await sampler.finish(timeout=1)
     assert [failure[:14] for failure in sampler.failures] == ["more receipts ", "a receipt was "]
+
+
+async def test_a_connection_that_ends_while_it_asks_is_a_failure() -> None:
+    """An idle one is just not used any more."""
+    first, last = _Wire(), _Wire()
+    sampler = _sampler([first, last], [1.0])
+    sampler.lost(cast("Connection", last))
+    sampler.accepted(2, b'{"receipt_id":"abc"}')
+    await wait_until(lambda: len(first.sent) == 1)
+    assert sampler.failures == []
+    sampler.lost(cast("Connection", first))
+    await sampler.finish(timeout=1)
+    assert sampler.failures == ["a connection was lost"]
 
 
 def test_an_answer_without_its_record_is_an_error() -> None:

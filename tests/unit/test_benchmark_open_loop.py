@@ -96,6 +96,18 @@ def test_a_stalled_server_is_charged_from_when_requests_were_due() -> None:
     assert loop.done.is_set()
 
 
+def test_a_late_generator_makes_the_latency_worse() -> None:
+    """Its lateness is told apart as lag, and is part of the latency all the same."""
+    clock = _Clock()
+    loop, (wire,) = _loop(clock, count=1, wires=1)
+    clock.now = 100.25
+    loop.send_due()
+    clock.now = 100.3
+    _answer(loop, wire)
+    assert loop.latency_s[0] == pytest.approx(0.3)
+    assert loop.lag_s[0] == pytest.approx(0.25)
+
+
 def test_what_cannot_be_sent_for_a_second_is_dropped() -> None:
     """And counted; what is younger is still sent."""
     clock = _Clock()
@@ -133,11 +145,20 @@ def test_a_schedule_begins_when_everything_is_ready() -> None:
 
 def test_a_lost_connection_ends_the_run() -> None:
     """It would wait for its answer for good; after the end nobody minds."""
-    loop, (wire,) = _loop(_Clock(), count=1, wires=1)
+    loop, (wire,) = _loop(_Clock(), count=2, wires=1)
+    loop.send_due()
     loop.lost(cast("Connection", wire))
     assert loop.done.is_set()
     loop.lost(cast("Connection", wire))
     assert loop.losses == 1
+
+
+def test_an_idle_connection_may_end() -> None:
+    """A server closes what was not used for a while; what is left goes on."""
+    loop, (first, last) = _loop(_Clock(), count=1, wires=2)
+    loop.lost(cast("Connection", last))
+    loop.send_due()
+    assert (first.sent, last.sent, loop.losses) == ([b"a"], [], 0)
 
 
 class _Notes:

@@ -73,7 +73,14 @@ def _run() -> Run:
         "python": "3.11.7",
     }
     when = datetime(2025, 6, 1, 12, 30, tzinfo=UTC)
-    return Run(when=when, machine=machine, conditions=["durable"], figures=[_figure()], failed={"growth": "no disk"})
+    return Run(
+        when=when,
+        machine=machine,
+        conditions=["durable"],
+        figures=[_figure()],
+        failed={"growth": "no disk"},
+        left_out=["memory"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,11 +135,13 @@ def test_a_figure_has_a_table_for_each_of_its_parts() -> None:
 
 
 def test_the_short_block_has_date_machine_and_every_target() -> None:
-    """And names what could not be measured."""
+    """And names what could not be measured, and what nobody asked for."""
     assert targets_markdown(_run()) == (
         "Measured 2025-06-01 on 2 cores of Fast One, 24 GiB, Linux 6, Python 3.11.7.\n"
         "\n"
-        "Not measured in this run: growth.\n"
+        "Could not be measured: growth.\n"
+        "\n"
+        "Left out of this run: memory.\n"
         "\n"
         "| figure | measured (lowest to highest) | target |  |\n"
         "|---|---:|---:|---:|\n"

@@ -74,6 +74,7 @@ def test_each_round_another_contender_begins() -> None:
     """In as many rounds as contenders everybody had every place."""
     orders = [in_turn("abc", number) for number in range(4)]
     assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+    assert in_turn("", 3) == []
 
 
 class _Scripted:
