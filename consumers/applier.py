@@ -148,9 +148,8 @@ class Applier:
         _check_contiguous(partition, records, start)
         end, last_event_id = start + len(records), event_id_of(records[-1].headers)
         pairs = NOTHING_ASIDE if aside is None else _of_batch(aside, start, end)
+        entries = parse_records(partition, records, pairs)
         async with self.store.transaction() as connection:
-            # In turn: where batches stand in line, none waits understood.
-            entries = parse_records(partition, records, pairs)
             ledger = await pass_fence(
                 connection,
                 partition,

@@ -109,7 +109,8 @@ async def write_all(url: str, options: argparse.Namespace) -> None:
             for batch in batches:
                 await bound.write(batch)
         else:
-            consumer = AIOKafkaConsumer(bootstrap_servers=options.kafka, enable_auto_commit=False)
+            # A fetch that finds nothing new must not keep the other partitions waiting: none of its time is Kafka's.
+            consumer = AIOKafkaConsumer(bootstrap_servers=options.kafka, enable_auto_commit=False, fetch_max_wait_ms=10)
             await consumer.start()
             own = [TopicPartition(options.topic, partition) for partition in partitions]
             consumer.assign(own)
