@@ -18,9 +18,10 @@ from backbone.listening import listen
 from backbone.metrics import Metrics
 from backbone.settings import Settings
 from backbone.shutdown import stop_on_signal, unless_stopped
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.kept_settings import check_partitions
 from backbone.store.migration import check_schema
+from backbone.store.opening import open_store
 from consumers.dead_letter_limits import DeadLetterLimits
 from consumers.log_identity import LogIdentity
 from consumers.patience import patiently

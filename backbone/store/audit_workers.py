@@ -23,7 +23,7 @@ from backbone.logs import configure_logs
 from backbone.settings import load_settings
 from backbone.store.audit_chain import Mark, PartitionResult, PartitionTask, verify_partition
 from backbone.store.audit_report import PayloadCounts
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 
 FEWEST_ROWS = 200_000
 """Below this a single process is done before the others have started."""

@@ -11,8 +11,9 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.settings import Settings
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.metadata import metadata
+from backbone.store.opening import open_store
 from backbone.store.tables import APPEND_ONLY, trail
 from schemas.errors import ConfigurationError, SchemaOutdated
 

@@ -17,7 +17,7 @@ from backbone.collector import BATCHES, settle
 from backbone.eventlog.opening import open_event_log
 from backbone.logs import configure_logs
 from backbone.settings import Settings, load_settings
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 from consumers.applier import Applier
 
 

@@ -13,8 +13,8 @@ import asyncpg
 import orjson
 
 from backbone.clocks import SYSTEM_CLOCK
-from backbone.store.engine import open_store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from benchmarks.apply.prepared import PreparedBatch
 from benchmarks.audit.chains import fill_chains
 from benchmarks.durable_postgres import plain_url

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from backbone.clocks import SYSTEM_CLOCK
 from backbone.settings import Settings
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 from backbone.store.tokens import TokenRepository
 from benchmarks import ROOT
 from benchmarks.ingress.servers import make_deployment, make_secret

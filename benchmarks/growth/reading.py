@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from backbone.clocks import SYSTEM_CLOCK
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 from backbone.store.tokens import TokenRepository
 from benchmarks.growth.fill import Filled
 from benchmarks.growth.queries import ORDER, make_paths

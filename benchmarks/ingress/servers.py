@@ -15,7 +15,7 @@ from contextlib import ExitStack, asynccontextmanager
 from backbone.clocks import SYSTEM_CLOCK
 from backbone.eventlog.opening import open_event_log
 from backbone.settings import Settings
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 from backbone.store.secrets import SecretBox
 from backbone.store.sources import NewSource, SourceRepository
 from benchmarks.ingress.contender import ServerUnderLoad

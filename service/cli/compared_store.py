@@ -15,9 +15,10 @@ from sqlalchemy import make_url, select, text
 
 from backbone.eventlog.port import EventLog
 from backbone.settings import Settings
-from backbone.store.engine import STORE_FILE, Store, open_store
+from backbone.store.engine import Store
 from backbone.store.kept_settings import REBUILD, RECEIVED_TOPIC_ID, all_kept_within
 from backbone.store.migration import check_schema
+from backbone.store.opening import STORE_FILE, open_store
 from backbone.store.tables import offsets
 from consumers.rebuilt import Reached
 from schemas.errors import (

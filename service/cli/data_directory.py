@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from backbone.eventlog.embedded_file import FILE_NAME
-from backbone.store.engine import STORE_FILE
+from backbone.store.opening import STORE_FILE
 from schemas.errors import ConfigurationError, DataDirectoryLocked
 
 LOCK_NAME = "server.lock"

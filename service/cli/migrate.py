@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from backbone.eventlog.opening import open_event_log, wanted_topics
 from backbone.settings import Settings
-from backbone.store.engine import open_store
 from backbone.store.kept_settings import keep_partitions
 from backbone.store.migration import migrate as migrate_store
+from backbone.store.opening import open_store
 from schemas.topics import TopicSpec
 from service.cli.data_directory import prepare_data_dir
 from service.cli.interrupts import run_command

@@ -12,8 +12,9 @@ from sqlalchemy import inspect, select
 from backbone.eventlog.embedded_file import FILE_NAME
 from backbone.eventlog.port import EventLog
 from backbone.settings import Settings
-from backbone.store.engine import STORE_FILE, Store, open_store
+from backbone.store.engine import Store
 from backbone.store.next_offsets import next_offsets
+from backbone.store.opening import STORE_FILE, open_store
 from backbone.store.tables import offsets
 from schemas.errors import LogGap, LogMismatch
 

@@ -18,8 +18,9 @@ from backbone.clocks import SYSTEM_CLOCK
 from backbone.logs import configure_logs
 from backbone.settings import Settings, load_settings
 from backbone.store.accounts import AccountRepository
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.migration import check_schema, migrate
+from backbone.store.opening import open_store
 from backbone.store.secrets import KEY_FILE, SecretBox
 from backbone.store.sources import SourceRepository, has_sources
 from backbone.store.tokens import TokenRepository

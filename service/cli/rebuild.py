@@ -15,9 +15,10 @@ from backbone.eventlog.embedded_file import FILE_NAME
 from backbone.eventlog.opening import open_event_log, wanted_topics
 from backbone.settings import Settings
 from backbone.store.acts import record_act
-from backbone.store.engine import STORE_FILE, Store, open_store
+from backbone.store.engine import Store
 from backbone.store.kept_settings import keep_partitions
 from backbone.store.migration import check_schema, migrate
+from backbone.store.opening import STORE_FILE, open_store
 from consumers.rebuild import Progress as Show
 from consumers.rebuild import Rebuild
 from consumers.rebuilt import Rebuilt

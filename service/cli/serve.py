@@ -16,7 +16,7 @@ from backbone.logs import configure_logs
 from backbone.metrics import Metrics
 from backbone.settings import Settings, load_settings
 from backbone.shutdown import stop_on_signal, stop_within, unless_stopped
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 from consumers.composition import start_parts
 from schemas.errors import ConfigurationError
 from service.app import make_parts, start_face

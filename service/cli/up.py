@@ -27,7 +27,8 @@ from backbone.logs import configure_logs
 from backbone.metrics import Metrics
 from backbone.settings import Settings, load_settings
 from backbone.shutdown import stop_on_signal, stop_within, unless_stopped
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
+from backbone.store.opening import open_store
 from consumers.composition import consumers_check, runner_config, start_parts
 from consumers.runner import Runner
 from schemas.errors import ConfigurationError

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from backbone.eventlog.embedded_file import FILE_NAME
-from backbone.store.engine import STORE_FILE
+from backbone.store.opening import STORE_FILE
 from service.cli.exits import ExitCode
 from tests.support.deployments import Deployment, embedded_deployment
 from tests.support.partners import add_client

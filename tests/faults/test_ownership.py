@@ -21,8 +21,8 @@ import asyncpg
 import pytest
 from sqlalchemy import text, update
 
-from backbone.store.engine import open_store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from backbone.store.tables import kept_settings
 from tests.support.deployments import Deployment, kafka_deployment
 from tests.support.kafka import KafkaBroker

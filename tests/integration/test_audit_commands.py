@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 from tests.support.audited import ORDERS, PARTIES, story, write_receipts
 from tests.support.chains import rewrite_trail, write_order, write_trail
 from tests.support.deployments import Deployment, embedded_deployment

@@ -17,9 +17,10 @@ from backbone.store.audit import verify_chains
 from backbone.store.audit_receipts import verify_receipts
 from backbone.store.audit_report import BadRow
 from backbone.store.audit_state import verify_orders
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.kept_settings import PARTITIONS, keep_setting
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from backbone.store.secrets import SecretBox
 from backbone.store.tables import trail
 from schemas.errors import TrailBroken

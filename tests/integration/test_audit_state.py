@@ -13,8 +13,9 @@ from backbone.store.audit_pages import StateReport
 from backbone.store.audit_receipts import verify_receipts
 from backbone.store.audit_state import verify_orders
 from backbone.store.audit_workers import AuditWorkers
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from tests.support.audited import PARTIES, audited, write_receipts
 from tests.support.chains import DAY_ONE_MS, tamper, trail_row, write_order, write_payload, write_trail
 from tests.support.stores import embedded_settings

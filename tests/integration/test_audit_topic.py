@@ -8,8 +8,9 @@ import pytest
 from backbone.eventlog.port import NewRecord
 from backbone.store.audit import verify_chains
 from backbone.store.audit_topic import TopicReport, verify_topic
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from backbone.store.tables import offsets
 from consumers.relay import outcome_record
 from schemas.canonical import GENESIS

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from backbone.eventlog.port import LogRecord
-from backbone.store.engine import open_store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from benchmarks.apply.bound import Bound
 from benchmarks.apply.prepared import COPIED, UPSERTED, load, prepare, save
 from benchmarks.apply.records import Story

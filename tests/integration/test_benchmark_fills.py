@@ -10,8 +10,9 @@ from backbone.settings import Settings
 from backbone.store.audit import verify_chains
 from backbone.store.audit_receipts import verify_receipts
 from backbone.store.audit_state import verify_orders
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from backbone.store.readings import Readings
 from benchmarks.apply.hot_orders import HotOrders, announce, order_name
 from benchmarks.apply.records import Story

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from backbone.store.engine import STORE_FILE
+from backbone.store.opening import STORE_FILE
 from backbone.store.secrets import KEY_FILE
 from service.cli.exits import ExitCode
 from tests.support.deployments import Deployment, embedded_deployment

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from backbone.store.engine import STORE_FILE
+from backbone.store.opening import STORE_FILE
 from service.cli.exits import ExitCode
 from tests.support.deployments import ROOT, Deployment, deployment, embedded_deployment
 from tests.support.partners import Client, add_client, add_reader

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from backbone.eventlog.embedded_file import FILE_NAME
-from backbone.store.engine import STORE_FILE
 from backbone.store.holdings import Holdings
+from backbone.store.opening import STORE_FILE
 from schemas.records import Erasable
 from service.cli.erase_act import _is_left
 from tests.integration.test_cli import CommandLine, wait_for

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import func, select, text
 
 from backbone.store.bulk import insert_rows, select_rows
-from backbone.store.engine import Store, sqlite_store
+from backbone.store.engine import Store
+from backbone.store.opening import sqlite_store
 from backbone.store.sqlite_connection import SHORT_BYTES, SHORT_PARAMETERS, SHORT_ROWS, SQLiteConnection, is_short
 from backbone.store.tables import kept_settings
 from tests.support.waiting import wait_until

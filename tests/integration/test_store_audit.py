@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from backbone.store.audit import PAGE_ROWS, verify_chains
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.kept_settings import PARTITIONS, keep_setting
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from backbone.store.tables import trail
 from schemas.canonical import payload_digest
 from tests.support.chains import tamper, trail_row, write_offsets, write_order, write_payload, write_trail

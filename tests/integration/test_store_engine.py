@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from backbone.store.engine import Purpose, Store, open_store, sqlite_store
+from backbone.store.engine import Store
+from backbone.store.opening import Purpose, open_store, sqlite_store
 from backbone.store.tables import kept_settings
 from schemas.errors import StoreUnavailable
 from tests.support.postgres_databases import DatabaseUrls

@@ -12,9 +12,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from structlog.testing import capture_logs
 
 from backbone.store.admin_tables import admin_acts
-from backbone.store.engine import Store, open_store, postgres_store, sqlite_store
+from backbone.store.engine import Store
 from backbone.store.kept_settings import check_partitions, keep_partitions, keep_setting, kept_setting
 from backbone.store.migration import REQUIRED_REVISION, check_schema, migrate
+from backbone.store.opening import open_store, postgres_store, sqlite_store
 from backbone.store.tables import metadata
 from schemas.errors import ConfigurationError, PartitionSetInvalid, SchemaOutdated
 from tests.support.postgres_databases import DatabaseUrls

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from sqlalchemy import select, text
 
-from backbone.store.engine import Store, open_store, postgres_store
+from backbone.store.engine import Store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store, postgres_store
 from backbone.store.tables import kept_settings
 from schemas.errors import StoreUnavailable
 from tests.support.links import StallingLink
@@ -70,7 +71,7 @@ async def test_postgresql_timeouts_are_outages(database_urls: DatabaseUrls) -> N
 @pytest.mark.postgres
 async def test_an_exhausted_pool_is_an_outage(database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who finds no free connection in time is told so, and nobody else is disturbed."""
-    monkeypatch.setattr("backbone.store.engine.POOL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("backbone.store.opening.POOL_TIMEOUT_S", 0.1)
     opened = postgres_store(database_urls.runtime, pool_size=1)
     async with opened.reading() as connection:
         with pytest.raises(StoreUnavailable):

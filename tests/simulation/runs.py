@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from backbone.store.engine import STORE_FILE
 from backbone.store.migration import migrate
+from backbone.store.opening import STORE_FILE
 from tests.simulation.checker import check
 from tests.simulation.database import Files
 from tests.simulation.parts import Parts

@@ -6,8 +6,9 @@ from typing import cast
 
 import pytest
 
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from backbone.store.tables import receipts
 from schemas.outcomes import TrailRow
 from tests.support.chains import DAY_ONE_MS, trail_row, write_order, write_trail

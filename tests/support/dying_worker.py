@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backbone.eventlog.opening import open_event_log
 from backbone.metrics import Metrics
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 from consumers import applier, deciding, ledger_writing, logged_event
 from consumers.composition import running
 from consumers.ledger import Ledger

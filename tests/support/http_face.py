@@ -20,8 +20,9 @@ from backbone.eventlog.port import EventLog
 from backbone.metrics import Metrics
 from backbone.settings import Settings
 from backbone.store.definitions import NewSource
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from backbone.store.secrets import SecretBox
 from backbone.store.sources import SourceRepository
 from backbone.store.tokens import TokenRepository

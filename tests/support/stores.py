@@ -7,8 +7,9 @@ from typing import cast
 import pytest
 
 from backbone.settings import Settings
-from backbone.store.engine import Store, open_store
+from backbone.store.engine import Store
 from backbone.store.migration import migrate
+from backbone.store.opening import open_store
 from tests.support.postgres_databases import DatabaseUrls
 
 KEYS = "test:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="

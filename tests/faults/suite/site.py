@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from backbone.clocks import SYSTEM_CLOCK
 from backbone.store.definitions import NewSource
-from backbone.store.engine import open_store
+from backbone.store.opening import open_store
 from backbone.store.secrets import SecretBox
 from backbone.store.sources import SourceRepository
 from kafka_broker import free_port
