@@ -17,7 +17,7 @@ from service.cli.operator_move import Moved, move_order
 from service.cli.options import AsJson, StatusArgument, checked_reason, seconds_option
 from service.cli.output import print_document, print_line, stdout_console
 from service.cli.parts import command_settings, login_user, open_parts
-from service.cli.send import describe_receipt
+from service.cli.receipt_line import describe_receipt
 from service.cli.timeline import held_document, print_timeline, set_aside_document
 from service.queries.rendering import order_document, receipt_document, trail_document
 

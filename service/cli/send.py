@@ -25,12 +25,11 @@ from service.cli.interrupts import run_command
 from service.cli.options import AsJson, OptionalStatus, read_secret, seconds_option
 from service.cli.output import mask_url, print_document, print_line, print_remark
 from service.cli.partner import Credential, StatusReport, signing_key
+from service.cli.receipt_line import FINAL, describe_receipt
 from service.cli.send_day import check_usage, play_day
 
 _REQUEST_LIMIT_S = 15.0
 _POLL_S = 0.2
-_SETTLED = frozenset({"final"})
-_WITHOUT_MOVE = frozenset({"rejected", "late"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class _Sending:
         receipt: dict[str, Any] | None = body if "state" in body else None
         token = self.read_token or self.credential.token
         give_up = time.monotonic() + self.wait_s
-        while token is not None and (receipt is None or receipt["state"] not in _SETTLED):
+        while token is not None and (receipt is None or receipt["state"] != FINAL):
             asked = await self._ask(session, str(body["receipt_id"]), token)
             receipt = asked if asked is not None else receipt
             if time.monotonic() > give_up or asked is None:
@@ -268,26 +267,6 @@ def _print_answers(sending: _Sending, answers: list[_Answer], receipt: Mapping[s
         print_line(describe_receipt(receipt, order_id=sending.report.order_id, source=sending.source))
     elif sending.wait_s > 0 and answers[-1].status < 300:
         print_remark("the verdict is not known: asking for a receipt needs --token or --read-token")
-
-
-def describe_receipt(receipt: Mapping[str, Any], *, order_id: str, source: str) -> str:
-    """A receipt in one line: the verdict with what it did, or how far the callback has come."""
-    if receipt["state"] == "held":
-        waits = "or the event waits for another of its order"
-        return f"held: {order_id} is not announced, or names no party of {source}; {waits}"
-    if receipt["state"] == "set_aside":
-        return "set_aside: deciding it failed, which is no fault of yours; a verdict follows once a person has looked"
-    if receipt["state"] not in _SETTLED:
-        return f"{receipt['state']}: no verdict yet"
-    words = str(receipt["verdict"])
-    if receipt.get("reason"):
-        words += f": {receipt['reason']}"
-    before, after = receipt.get("from_status"), receipt.get("to_status")
-    if after and before and before != after:
-        words += f"  {before} -> {after}"
-    elif after:
-        words += f", stays {after}" if receipt["verdict"] in _WITHOUT_MOVE else f"  {after}"
-    return words
 
 
 def _exit_code(answers: list[_Answer], receipt: Mapping[str, Any] | None) -> ExitCode:

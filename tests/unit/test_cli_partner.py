@@ -8,7 +8,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from service.cli.partner import Credential, StatusReport, signing_key
-from service.cli.send import describe_receipt
+from service.cli.receipt_line import describe_receipt
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
