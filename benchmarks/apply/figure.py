@@ -27,10 +27,10 @@ async def measure_apply(
         title=f"Apply: events from a full topic into PostgreSQL, batches up to {batch_size}, one process",
         unit="events/s",
         comparisons=(
-            Comparison(APPLIER, BOUND, 0.45),
+            Comparison(APPLIER, BOUND_ALONE, 0.45),
             Comparison(WORKER, PLAIN, 20),
+            Comparison(APPLIER, BOUND),
             Comparison(WORKER, BOUND),
-            Comparison(APPLIER, BOUND_ALONE),
             Comparison(APPLIER, PLAIN),
         ),
         notes=[
